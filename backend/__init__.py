@@ -1,0 +1,1 @@
+"""The backend: domain, store, exchanges, risk, services and the HTTP API."""

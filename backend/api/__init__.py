@@ -1,0 +1,1 @@
+"""The HTTP API. Each module beside `http`, `fields` and `auth` is an area with its `ROUTES`."""

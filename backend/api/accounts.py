@@ -1,0 +1,148 @@
+"""Accounts and tokens over HTTP."""
+
+from decimal import Decimal
+from typing import Any
+
+from backend.api.fields import Field
+from backend.api.http import Answer, Call, Route
+from backend.domain.errors import Refused
+from backend.services import accounts, risk, tokens
+from backend.services.accounts import NewAccount
+from backend.services.tokens import NewToken
+from backend.store.accounts import Account
+
+_READ = ("read", "trade", "approve", "admin")
+_ADMIN = ("admin",)
+_REASON = (Field("reason", "text", "for the audit", required=True),)
+
+NEW_ACCOUNT = (
+    Field("exchange", "text", "such as paper", required=True),
+    Field("identifier", "text", "the exchange's own name for it", required=True),
+    Field("name", "text", "a label of yours"),
+    Field("currency", "text", "of balance, limits and equity", default="USD"),
+    Field("balance", "number", "opening balance of a paper account", default=Decimal(100_000)),
+    Field("settings", "map", "the exchange's own options", default={}),
+    Field("limits", "map", "limit by check name", default={}),
+)
+NEW_TOKEN = (
+    Field("name", "text", "the principal; rotation keeps it", required=True),
+    Field("scopes", "texts", "among read, trade, approve, admin", required=True),
+    Field("accounts", "texts", "account ids it is bound to; empty: all", default=[]),
+    Field("limits", "map", "limit by check name", default={}),
+    Field("days", "whole", "until it expires", default=90, most=3650),
+)
+
+
+async def _account(call: Call) -> Account:
+    return await accounts.find(call.desk, call.caller, call.path["account_id"])
+
+
+async def list_accounts(call: Call) -> Any:
+    found = await accounts.reachable(call.desk, call.caller, call.fields["exchange"])
+    return accounts.shown_list(found)
+
+
+async def get_account(call: Call) -> Any:
+    return await accounts.info(call.desk, call.caller, await _account(call), call.fields["symbol"])
+
+
+async def add_account(call: Call) -> Answer:
+    given = dict(call.fields)
+    given["name"] = given["name"] or given["identifier"]
+    if None in {**given["settings"], **given["limits"]}.values():
+        raise Refused("settings and limits must be texts")
+    _whole_reach(call)
+    return Answer(201, await accounts.add(call.desk, call.caller.principal, NewAccount(**given)))
+
+
+def _whole_reach(call: Call) -> None:
+    if call.caller.accounts:
+        raise Refused("a token that is bound to accounts cannot do this")
+
+
+async def enable(call: Call) -> Any:
+    account = await _account(call)
+    return await accounts.set_enabled(call.desk, call.caller.principal, account, True)
+
+
+async def disable(call: Call) -> Any:
+    account = await _account(call)
+    return await accounts.set_enabled(call.desk, call.caller.principal, account, False)
+
+
+async def set_limits(call: Call) -> Any:
+    account = await _account(call)
+    return await accounts.set_limits(
+        call.desk, call.caller.principal, account, call.fields["limits"]
+    )
+
+
+async def reset(call: Call) -> Any:
+    return await accounts.reset(call.desk, call.caller.principal, await _account(call))
+
+
+async def resume(call: Call) -> Any:
+    return await risk.clear_break(
+        call.desk, call.caller, await _account(call), call.fields["reason"]
+    )
+
+
+async def delete(call: Call) -> Any:
+    return await accounts.delete(call.desk, call.caller.principal, await _account(call))
+
+
+async def snapshots(call: Call) -> Any:
+    return await accounts.snapshots(call.desk, await _account(call), call.fields["limit"])
+
+
+async def who_am_i(call: Call) -> Any:
+    return tokens.shown(call.caller)
+
+
+async def list_tokens(call: Call) -> Any:
+    return await tokens.listing(call.desk)
+
+
+async def create_token(call: Call) -> Answer:
+    _whole_reach(call)
+    new = NewToken(**call.fields)
+    return Answer(201, await tokens.create(call.desk, call.key, call.caller.principal, new))
+
+
+async def revoke_token(call: Call) -> Any:
+    _whole_reach(call)
+    return await tokens.revoke(call.desk, call.caller.principal, call.path["name"])
+
+
+_ONE = "/accounts/{account_id}"
+_EXCHANGE = (Field("exchange", "text", "only of this exchange"),)
+_SYMBOL = (Field("symbol", "text", "the rules of this instrument"),)
+_LIMITS = (Field("limits", "map", "limit by check name; null removes one", required=True),)
+_NEWEST = (Field("limit", "whole", "how many rows at most", default=100, most=1000),)
+
+ROUTES = (
+    Route("GET", "/accounts", _READ, list_accounts, "List accounts", query=_EXCHANGE),
+    Route("GET", _ONE, _READ, get_account, "Get account, fees and rules", query=_SYMBOL),
+    Route(
+        "POST",
+        "/accounts",
+        _ADMIN,
+        add_account,
+        "Add an account",
+        body=NEW_ACCOUNT,
+        statuses=(201,),
+    ),
+    Route("POST", _ONE + "/enable", _ADMIN, enable, "Enable an account"),
+    Route(
+        "POST", _ONE + "/disable", _ADMIN, disable, "Disable an account; its plans are cancelled"
+    ),
+    Route("POST", _ONE + "/limits", _ADMIN, set_limits, "Change limits", body=_LIMITS),
+    Route("POST", _ONE + "/reset", _ADMIN, reset, "Put a paper account back to its opening"),
+    Route("POST", _ONE + "/resume", _ADMIN, resume, "Take new risk again", body=_REASON),
+    Route("DELETE", _ONE, _ADMIN, delete, "Delete an account that never traded"),
+    Route("GET", _ONE + "/snapshots", _READ, snapshots, "Balance snapshots", query=_NEWEST),
+    Route("GET", "/tokens/self", _READ, who_am_i, "Tell what this token may do"),
+    Route("GET", "/tokens", _ADMIN, list_tokens, "List tokens, without secrets"),
+    Route("POST", "/tokens", _ADMIN, create_token, "Make a token", body=NEW_TOKEN, statuses=(201,)),
+    Route("DELETE", "/tokens/{name}", _ADMIN, revoke_token, "Revoke a principal's tokens at once"),
+)

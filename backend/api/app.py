@@ -1,0 +1,236 @@
+"""The FastAPI application: every area's routes behind one door."""
+
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from backend import api, plugins
+from backend.api.auth import RateLimiter, authorise
+from backend.api.fields import parse_fields
+from backend.api.http import (
+    Answer,
+    BodyRefused,
+    Call,
+    Route,
+    json_response,
+    on_body_refused,
+    on_bug,
+    on_exec_error,
+    on_http_exception,
+    problem_response,
+    read_body,
+)
+from backend.domain.errors import CODES, ExecError
+from backend.services import Desk
+from backend.services.portfolio import Cache
+
+PREFIX = "/api/v1"
+
+
+@dataclass(slots=True)
+class Metrics:
+    """What Prometheus scrapes; one registry per application, so that tests do not share."""
+
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    requests: Counter = field(init=False)
+    seconds: Histogram = field(init=False)
+    tasks: Gauge = field(init=False)
+
+    def __post_init__(self) -> None:
+        labels = ("method", "route", "status")
+        self.requests = Counter(
+            "exec_mcp_requests", "HTTP requests", labels, registry=self.registry
+        )
+        self.seconds = Histogram(
+            "exec_mcp_request_seconds", "Time to answer", ("route",), registry=self.registry
+        )
+        self.tasks = Gauge("exec_mcp_running_tasks", "Executions under way", registry=self.registry)
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What every endpoint shares."""
+
+    desk: Desk
+    key: bytes
+    instance: str
+    limiter: RateLimiter
+    cache: Cache = field(default_factory=Cache)
+    metrics: Metrics = field(default_factory=Metrics)
+
+
+def all_routes() -> list[Route]:
+    """Return the routes of every area, by file name."""
+    areas = plugins.load(sys.modules[api.__name__])
+    return [route for area in areas.values() for route in getattr(area, "ROUTES", ())]
+
+
+def create_api(desk: Desk, key: bytes, instance: str) -> FastAPI:
+    """Return the HTTP API of a desk.
+
+    Args:
+        key: what token hashes are keyed with.
+        instance: this start's random name, told by `/health`.
+    """
+    app = FastAPI(
+        title="exec-mcp",
+        version=version("exec-mcp"),
+        openapi_url=f"{PREFIX}/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    door = Door(desk, key, instance, RateLimiter(desk.config.rate_limit_per_s))
+    codes = sorted({*CODES, *desk.checks})
+    for route in all_routes():
+        app.add_api_route(
+            PREFIX + route.path,
+            _endpoint(door, route),
+            methods=[route.method],
+            summary=route.summary,
+            name=route.handle.__name__,
+            response_class=Response,
+            openapi_extra=_documentation(route, codes),
+        )
+    for prefix in ("", PREFIX):
+        app.add_route(f"{prefix}/health", _health(door), ["GET"], include_in_schema=False)
+        app.add_route(f"{prefix}/metrics", _metrics(door), ["GET"], include_in_schema=False)
+    app.add_exception_handler(ExecError, on_exec_error)
+    app.add_exception_handler(BodyRefused, on_body_refused)
+    app.add_exception_handler(HTTPException, on_http_exception)
+    app.add_exception_handler(Exception, on_bug)
+    return app
+
+
+def _endpoint(door: Door, route: Route) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        started = time.perf_counter()
+        status = 500
+        try:
+            response = await _answer(door, route, request)
+            status = response.status_code
+            return response
+        except ExecError as error:
+            response = await on_exec_error(request, error)
+            status = response.status_code
+            return response
+        finally:
+            door.metrics.requests.labels(route.method, route.path, status).inc()
+            door.metrics.seconds.labels(route.path).observe(time.perf_counter() - started)
+
+    return endpoint
+
+
+async def _answer(door: Door, route: Route, request: Request) -> Response:
+    caller = await authorise(door.desk, door.key, door.limiter, request, route.scopes, route.urgent)
+    if route.method == "GET":
+        fields = parse_fields(route.query, dict(request.query_params), "query")
+    else:
+        fields = parse_fields(route.body, await read_body(request), "body")
+    call = Call(door.desk, caller, door.key, door.cache, request.path_params, fields)
+    made = await route.handle(call)
+    if not isinstance(made, Answer):
+        return json_response(made)
+    if made.problem:
+        facts = {k: v for k, v in made.data.items() if k not in ("code", "detail")}
+        return problem_response(made.status, made.data["code"], made.data["detail"], facts)
+    return json_response(made.data, made.status)
+
+
+def _health(door: Door) -> Callable[[Request], Awaitable[Response]]:
+    async def health(_: Request) -> Response:
+        failed = door.desk.database.failure
+        return json_response(
+            {
+                "status": "failed" if failed else "ok",
+                "version": version("exec-mcp"),
+                "instance": door.instance,
+            },
+            503 if failed else 200,
+        )
+
+    return health
+
+
+def _metrics(door: Door) -> Callable[[Request], Awaitable[Response]]:
+    async def metrics(request: Request) -> Response:
+        await authorise(door.desk, door.key, door.limiter, request, ("read", "admin"), urgent=False)
+        door.metrics.tasks.set(len(door.desk.tasks.running))
+        return Response(generate_latest(door.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    return metrics
+
+
+_OBJECT = {"type": "object"}
+_REFUSALS = (400, 401, 403, 404, 413, 415, 429, 500)
+
+
+def _documentation(route: Route, codes: list[str]) -> dict[str, Any]:
+    """Return the OpenAPI of a route, from the same fields that parse it."""
+    problem = {
+        "description": "problem",
+        "content": {"application/problem+json": {"schema": _problem_schema(codes)}},
+    }
+    responses: dict[str, Any] = {str(status): problem for status in _REFUSALS}
+    for status in route.statuses:
+        responses[str(status)] = (
+            problem
+            if status >= 400
+            else {
+                "description": route.summary,
+                "content": {"application/json": {"schema": _OBJECT}},
+            }
+        )
+    made: dict[str, Any] = {"responses": responses, "security": [{"bearer": []}]}
+    made["parameters"] = [
+        {"name": f.name, "in": "query", "required": f.required, "schema": f.schema()}
+        for f in route.query
+    ] + _path_parameters(route.path)
+    if route.body:
+        schema = {
+            "type": "object",
+            "properties": {f.name: f.schema() for f in route.body},
+            "required": [f.name for f in route.body if f.required],
+            "additionalProperties": False,
+        }
+        made["requestBody"] = {
+            "required": any(f.required for f in route.body),
+            "content": {"application/json": {"schema": schema}},
+        }
+    return made
+
+
+def _path_parameters(path: str) -> list[dict[str, Any]]:
+    names = [part.strip("{}").partition(":")[0] for part in path.split("/") if part[:1] == "{"]
+    return [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in names
+    ]
+
+
+def _problem_schema(codes: list[str]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": ["type", "title", "status", "code", "detail"],
+        "properties": {
+            "type": {"type": "string"},
+            "title": {"type": "string"},
+            "status": {"type": "integer"},
+            "code": {"type": "string", "enum": codes},
+            "detail": {"type": "string"},
+            "current_status": {"type": "string"},
+            "trade_id": {"type": "string"},
+            "trade": _OBJECT,
+            "nearest": {"type": "array"},
+        },
+    }

@@ -1,0 +1,135 @@
+"""The one place that knows everything: puts the desk, the API and the MCP server together."""
+
+import asyncio
+import os
+import secrets
+import stat
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from fastapi import FastAPI
+
+import backend.exchanges
+from backend import plugins, risk
+from backend.api.app import create_api
+from backend.config import PREFIX, Config, SettingError
+from backend.database import Database, choose_durability
+from backend.domain.clock import Clock, system_clock
+from backend.domain.money import use_exact_context
+from backend.domain.quote import Prices
+from backend.domain.trade import new_trade_id
+from backend.exchanges import Context
+from backend.exchanges.paper.faults import FaultScript
+from backend.prices import open_prices
+from backend.services import Desk
+from backend.services.accounts import ensure_paper_main
+from backend.services.keeper import Keeper
+from backend.services.tokens import ensure_first_tokens, read_key
+from backend.store.migrations import migrations
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A whole backend in this process."""
+
+    desk: Desk
+    api: FastAPI
+    key: bytes
+    instance: str
+    keeper: Keeper
+
+    def http(self, token: str | None = None) -> httpx.AsyncClient:
+        """Return an HTTP client of this backend's API, without a socket."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return httpx.AsyncClient(
+            transport=httpx.ASGITransport(self.api, raise_app_exceptions=False),
+            base_url="http://backend",
+            headers=headers,
+        )
+
+
+@asynccontextmanager
+async def open_backend(
+    config: Config,
+    *,
+    clock: Clock = system_clock,
+    prices: Prices | None = None,
+    faults: FaultScript | None = None,
+    new_id: Callable[[], str] = new_trade_id,
+    background: bool = True,
+) -> AsyncIterator[Backend]:
+    """Open the home's databases, exchanges and API, and close them at the end.
+
+    Args:
+        prices: instead of the configured source.
+        faults: what the paper exchange shall do wrong.
+        background: sweep, reconcile and follow streams once a second; without it
+            `keeper.tick()` does so when called.
+
+    Raises:
+        SettingError: a risk limit or the price source is malformed.
+        RuntimeError: the database is newer than this program.
+    """
+    use_exact_context()
+    prepare_home(config.home)
+    config.database.parent.mkdir(parents=True, exist_ok=True)
+    key = read_key(config.home)
+    checks = risk.load_checks()
+    _check_limits(config, checks)
+    prices = prices or _open_prices(config, clock)
+    database = Database(config.database, clock, migrations, choose_durability())
+    exchanges = plugins.load(backend.exchanges)
+    desk = Desk(
+        config=config,
+        clock=clock,
+        database=database,
+        prices=prices,
+        context=Context(config.home, clock, prices, faults),
+        exchanges=exchanges,
+        checks=checks,
+        new_id=new_id,
+    )
+    instance = secrets.token_hex(8)
+    keeper = Keeper(desk)
+    try:
+        await ensure_first_tokens(desk, key)
+        await ensure_paper_main(desk)
+        if background:
+            keeper.start()
+        yield Backend(desk, create_api(desk, key, instance), key, instance, keeper)
+    finally:
+        await asyncio.shield(_close(desk, keeper))
+
+
+async def _close(desk: Desk, keeper: Keeper) -> None:
+    await keeper.stop()
+    await desk.close()
+
+
+def prepare_home(home: Path) -> None:
+    """Make the home with mode 0700, and refuse one that others may read."""
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.umask(0o077)
+    if os.name == "posix" and stat.S_IMODE(home.stat().st_mode) & 0o077:
+        home.chmod(0o700)
+
+
+def _open_prices(config: Config, clock: Clock) -> Prices:
+    try:
+        return open_prices(config.price_source, clock, config.seed)
+    except ValueError as error:
+        raise SettingError(f"{PREFIX}PRICE_SOURCE: {error}") from error
+
+
+def _check_limits(config: Config, checks: dict[str, risk.Check]) -> None:
+    for name, text in config.risk.items():
+        if name not in checks:
+            known = ", ".join(checks)
+            raise SettingError(f"{PREFIX}RISK_{name.upper()}: no such check; known: {known}")
+        try:
+            checks[name].LIMIT.parse(text)
+        except ValueError as error:
+            raise SettingError(f"{PREFIX}RISK_{name.upper()} {error}") from error

@@ -1,0 +1,297 @@
+"""One SQLite file, one writer at a time: `read(body)` and `write(body)`.
+
+`body` is a plain function: it cannot await, so it cannot hold the lock while an
+exchange thinks. Everything else that uses SQLite imports `sqlite3` from here.
+"""
+
+import asyncio
+import json
+import os
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlite_utils
+from sqlite_utils import Migrations
+
+from backend.domain.clock import Clock, from_row, to_row
+from backend.domain.errors import Refused
+
+try:
+    import pysqlite3.dbapi2 as sqlite3
+except ImportError:  # No wheel for this platform: the interpreter's own.
+    import sqlite3  # noqa: TID251
+
+T = TypeVar("T")
+Row = Mapping[str, Any]
+
+LOCK_TIMEOUT_S = 5.0
+CLOCK_TOLERANCE = timedelta(seconds=5)
+
+# The WAL-reset bug corrupts a file under two connections; fixed in these releases.
+# Source: sqlite.org/wal.html, "The WAL-Reset Bug", read 2026-11-20.
+_FIXED = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
+
+
+def has_wal_reset_bug(version: tuple[int, ...]) -> bool:
+    """Say whether this SQLite may corrupt a WAL file that two connections use."""
+    if version >= _FIXED[0]:
+        return False
+    return not any(version[:2] == fixed[:2] and version >= fixed for fixed in _FIXED[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class Durability:
+    """How a database file is kept safe: the choice made at start, shown by `doctor`."""
+
+    sqlite_version: str
+    journal_mode: str
+    synchronous: str
+
+
+def choose_durability(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> Durability:
+    """Return WAL where this SQLite can be trusted with it, else a rollback journal."""
+    text = ".".join(map(str, version))
+    if has_wal_reset_bug(version):
+        return Durability(text, "DELETE", "EXTRA")
+    return Durability(text, "WAL", "FULL")
+
+
+class Transaction:
+    """An open transaction: SQL in, rows out, and the transaction's own time.
+
+    Attributes:
+        now: `max(clock, high water)`, read after the lock was taken; the same for
+            the whole transaction.
+        clock_behind: the clock is more than 5 s behind the latest time ever stored.
+    """
+
+    def __init__(self, connection: Any, now: datetime, clock_behind: bool) -> None:
+        self._connection = connection
+        self.now = now
+        self.clock_behind = clock_behind
+
+    def execute(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> int:
+        """Run one statement and return how many rows it changed."""
+        return int(self._connection.execute(sql, values).rowcount)
+
+    def row(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> Row | None:
+        """Return the first row, or None."""
+        found: Row | None = self._connection.execute(sql, values).fetchone()
+        return found
+
+    def rows(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Row]:
+        """Return all rows."""
+        found: list[Row] = self._connection.execute(sql, values).fetchall()
+        return found
+
+    def value(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> Any:
+        """Return the first column of the first row, or None."""
+        found = self._connection.execute(sql, values).fetchone()
+        return None if found is None else next(iter(found.values()))
+
+    def insert(self, table: str, values: Mapping[str, Any]) -> int:
+        """Insert one row and return how many rows that made. `table` is never user input."""
+        names = ",".join(values)
+        marks = ",".join(f":{name}" for name in values)
+        return self.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", values)  # noqa: S608
+
+
+class Database:
+    """A SQLite file with one writing and one reading connection in this process.
+
+    Several processes may open the same file. Bodies run on the event loop: a commit
+    costs one fsync, and waiting for another process's lock is done asleep.
+    """
+
+    def __init__(
+        self, path: Path, clock: Clock, migrations: Migrations, durability: Durability
+    ) -> None:
+        self.path = path
+        self.durability = durability
+        self.failure: str | None = None
+        self._clock = clock
+        self._writing = asyncio.Lock()
+        _make_private(path)
+        self._writer = _connect(path, durability)
+        try:
+            _migrate(self._writer, migrations)
+            self._reader = _connect(path, durability)
+        except BaseException:
+            self._writer.close()
+            raise
+
+    async def write(self, body: Callable[[Transaction], T]) -> T:
+        """Run `body` inside one `BEGIN IMMEDIATE` transaction and return its result.
+
+        Raises:
+            Refused: `storage`, when the lock could not be had or the disk refused;
+                nothing was written.
+        """
+        if self.failure:
+            raise Refused(f"the database has failed: {self.failure}; restart the server", "storage")
+        async with self._writing:
+            await _patiently(lambda: self._writer.execute("BEGIN IMMEDIATE"))
+            try:
+                transaction = self._opened()
+                result = body(transaction)
+                await self._commit()
+            except BaseException:
+                with suppress(sqlite3.OperationalError):  # SQLite may have rolled back by itself.
+                    self._writer.execute("ROLLBACK")
+                raise
+            return result
+
+    async def read(self, body: Callable[[Transaction], T]) -> T:
+        """Run `body` on one consistent snapshot and return its result."""
+
+        def whole() -> T:
+            self._reader.execute("BEGIN")
+            try:
+                return body(self._snapshot())
+            finally:
+                self._reader.execute("ROLLBACK")
+
+        return await _patiently(whole)
+
+    def close(self) -> None:
+        """Close both connections."""
+        self._reader.close()
+        self._writer.close()
+
+    def backup(self, target: Path) -> None:
+        """Copy the whole database, online, into a new private file."""
+        _make_private(target)
+        copy = sqlite3.connect(str(target))
+        try:
+            self._reader.backup(copy)
+        finally:
+            copy.close()
+
+    def check(self) -> list[str]:
+        """Return SQLite's own complaints about the file; empty when it is whole."""
+        answers = [next(iter(r.values())) for r in self._reader.execute("PRAGMA quick_check")]
+        return [] if answers == ["ok"] else answers
+
+    def _opened(self) -> Transaction:
+        clock = self._clock()
+        mark = self._high_water(self._writer)
+        now = clock if mark is None or clock > mark else mark
+        if now != mark:
+            self._writer.execute(
+                "INSERT INTO meta(key, value) VALUES('high_water', :now)"
+                " ON CONFLICT(key) DO UPDATE SET value = :now",
+                {"now": to_row(now)},
+            )
+        return Transaction(self._writer, now, now - clock > CLOCK_TOLERANCE)
+
+    def _snapshot(self) -> Transaction:
+        clock = self._clock()
+        mark = self._high_water(self._reader)
+        now = clock if mark is None or clock > mark else mark
+        return Transaction(self._reader, now, now - clock > CLOCK_TOLERANCE)
+
+    def _high_water(self, connection: Any) -> datetime | None:
+        row = connection.execute("SELECT value FROM meta WHERE key = 'high_water'").fetchone()
+        return None if row is None else from_row(row["value"])
+
+    async def _commit(self) -> None:
+        try:
+            # Readers of a rollback journal can hold a commit up: the transaction stays open.
+            await _patiently(lambda: self._writer.execute("COMMIT"))
+        except sqlite3.OperationalError as error:
+            # What a failed commit left on disk is unknown: nothing more is risked on it.
+            self.failure = str(error)
+            raise Refused(f"the commit failed: {error}; restart the server", "storage") from error
+
+
+async def _patiently(step: Callable[[], T]) -> T:
+    """Run `step`, asleep between tries while another process has the lock."""
+    loop = asyncio.get_running_loop()
+    deadline: float | None = None
+    pause_s = 0.0005
+    while True:
+        try:
+            return step()
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error):
+                raise
+            deadline = deadline or loop.time() + LOCK_TIMEOUT_S
+            if loop.time() > deadline:
+                raise Refused(
+                    "the database is busy; nothing happened, try again", "storage"
+                ) from error
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))
+            pause_s = min(pause_s * 2, 0.02)
+
+
+def _is_busy(error: Exception) -> bool:
+    return "locked" in str(error) or "busy" in str(error)
+
+
+def _connect(path: Path, durability: Durability) -> Any:
+    connection = sqlite3.connect(
+        str(path), timeout=LOCK_TIMEOUT_S, isolation_level=None, check_same_thread=False
+    )
+    connection.row_factory = _as_dict
+    for pragma in (
+        f"journal_mode={durability.journal_mode}",
+        f"synchronous={durability.synchronous}",
+        "foreign_keys=ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+    mode = next(iter(connection.execute("PRAGMA journal_mode").fetchone().values()))
+    if mode.lower() != durability.journal_mode.lower():
+        connection.close()
+        raise RuntimeError(f"{path.name}: journal mode is {mode}, wanted {durability.journal_mode}")
+    # From here on waiting is asynchronous: see `_patiently`.
+    connection.execute("PRAGMA busy_timeout=0")
+    return connection
+
+
+def _as_dict(cursor: Any, values: Iterable[Any]) -> dict[str, Any]:
+    return {column[0]: value for column, value in zip(cursor.description, values, strict=True)}
+
+
+def _migrate(connection: Any, migrations: Migrations) -> None:
+    """Apply what is pending, raceless across processes, and refuse a newer database."""
+    connection.execute(f"PRAGMA busy_timeout={int(LOCK_TIMEOUT_S * 1000)}")
+    database = sqlite_utils.Database(connection)
+    connection.row_factory = None  # sqlite-utils reads rows as tuples.
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            known = {m.name for m in migrations.pending(database)}
+            applied = {m.name for m in migrations.applied(database)}
+            migrations.apply(database)
+            known |= {m.name for m in migrations.applied(database)} & _names(migrations)
+            if newer := applied - known:
+                raise RuntimeError(
+                    f"the database is newer than this program: it has {', '.join(sorted(newer))}"
+                )
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+    finally:
+        connection.row_factory = _as_dict
+        connection.execute("PRAGMA busy_timeout=0")
+
+
+def _names(migrations: Migrations) -> set[str]:
+    return {migration.name for migration in migrations._migrations}  # No public list of names.
+
+
+def _make_private(path: Path) -> None:
+    if not path.exists():
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+
+def to_json(value: Any) -> str:
+    """Return compact JSON for a TEXT column."""
+    return json.dumps(value, separators=(",", ":"), sort_keys=True)

@@ -1,0 +1,1 @@
+"""What it all means: pure rules of trading, standard library only."""

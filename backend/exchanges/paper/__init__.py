@@ -1,0 +1,99 @@
+"""The paper exchange: its own accounts, balances, orders and fills, in `paper.db`.
+
+Production code behind the same protocol as a real exchange; it refuses what a
+real one would. The rules stand in `kb/exchanges/paper.md`.
+"""
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+
+from backend.database import Database, Transaction, choose_durability
+from backend.domain.errors import NotFound, Refused
+from backend.exchanges import AccountKey, Context, Exchange
+from backend.exchanges.paper import book
+from backend.exchanges.paper.exchange import CAPABILITIES, PaperExchange
+from backend.exchanges.paper.settings import SETTINGS, read_settings
+
+__all__ = ["CAPABILITIES", "SETTINGS", "connect", "open_account", "reset_account"]
+
+_OPENING_BALANCE = Decimal(100_000)
+
+
+async def connect(account: AccountKey, context: Context) -> Exchange:
+    """Return the exchange bound to `account`.
+
+    Raises:
+        NotFound: the paper exchange has no such account.
+        ValueError: a setting is unknown or out of range.
+    """
+    read_settings(account.settings)
+    database = _open(context)
+    try:
+        await database.read(lambda transaction: _require(transaction, account))
+    except NotFound:
+        database.close()
+        raise
+    return PaperExchange(account, context, database)
+
+
+async def open_account(
+    account: AccountKey,
+    context: Context,
+    balance: Decimal = _OPENING_BALANCE,
+    holdings: Mapping[str, Decimal] | None = None,
+) -> None:
+    """Create the account with its opening balance; the same twice does nothing.
+
+    Args:
+        balance: in the account's currency, >= 0.
+        holdings: further opening totals by currency, such as coins.
+
+    Raises:
+        Refused: `account_exists`, with another opening balance.
+        ValueError: a negative balance, or a setting out of range.
+    """
+    read_settings(account.settings)
+    opening = {account.currency: balance, **(holdings or {})}
+    if any(not total.is_finite() or total < 0 for total in opening.values()):
+        raise ValueError(f"an opening balance must be 0 or more, was {opening}")
+
+    def body(transaction: Transaction) -> None:
+        same = book.open_account(transaction, account.identifier, account.currency, opening)
+        if not same:
+            raise Refused(
+                f"the paper account {account.identifier} exists with another opening balance",
+                "account_exists",
+            )
+
+    await _once(context, body)
+
+
+async def reset_account(account: AccountKey, context: Context) -> None:
+    """Cancel the account's live orders and put its balances back to the opening.
+
+    Raises:
+        NotFound: the paper exchange has no such account.
+    """
+
+    def body(transaction: Transaction) -> None:
+        _require(transaction, account)
+        book.reset_account(transaction, account.identifier)
+
+    await _once(context, body)
+
+
+def _require(transaction: Transaction, account: AccountKey) -> None:
+    if not book.has_account(transaction, account.identifier):
+        raise NotFound(f"the paper exchange has no account {account.identifier}; open it first")
+
+
+async def _once(context: Context, body: Callable[[Transaction], None]) -> None:
+    database = _open(context)
+    try:
+        await database.write(body)
+    finally:
+        database.close()
+
+
+def _open(context: Context) -> Database:
+    return Database(context.home / "paper.db", context.clock, book.MIGRATIONS, choose_durability())

@@ -1,0 +1,378 @@
+"""The paper exchange's durable book: accounts, balances, orders, fills, events.
+
+Every function runs inside one transaction of `paper.db` and commits with it.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlite_utils import Migrations
+
+from backend.database import Row, Transaction, to_json
+from backend.domain.clock import from_row, to_row
+from backend.domain.ledger import FeeSchedule, fee_for, movements, reservation
+from backend.domain.money import ZERO, stored, to_text
+from backend.domain.order import Fill, Order, OrderState, OrderType, Side, TimeInForce
+from backend.exchanges import Balance
+from backend.exchanges.paper.instruments import instrument
+from backend.exchanges.paper.matching import Step, Working
+
+MIGRATIONS = Migrations("paper")
+
+
+@MIGRATIONS()
+def create_book(database: Any) -> None:
+    """Create every table; text order is number order only where a column says INTEGER."""
+    for statement in (
+        "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
+        "CREATE TABLE accounts(account TEXT PRIMARY KEY, currency TEXT NOT NULL,"
+        " opening TEXT NOT NULL, opened_at TEXT NOT NULL) STRICT",
+        "CREATE TABLE counters(account TEXT NOT NULL REFERENCES accounts, name TEXT NOT NULL,"
+        " value INTEGER NOT NULL, PRIMARY KEY(account, name)) STRICT",
+        "CREATE TABLE balances(account TEXT NOT NULL REFERENCES accounts, currency TEXT NOT NULL,"
+        " total TEXT NOT NULL, PRIMARY KEY(account, currency)) STRICT",
+        "CREATE TABLE orders(account TEXT NOT NULL REFERENCES accounts, number INTEGER NOT NULL,"
+        " client_order_id TEXT NOT NULL, symbol TEXT NOT NULL, side TEXT NOT NULL,"
+        " quantity TEXT NOT NULL, order_type TEXT NOT NULL, time_in_force TEXT NOT NULL,"
+        " limit_price TEXT NOT NULL, stop_price TEXT, expires_at TEXT, fee_price TEXT,"
+        " state TEXT NOT NULL, filled TEXT NOT NULL, triggered INTEGER NOT NULL,"
+        " reason TEXT NOT NULL, placed_at TEXT NOT NULL, matched_until TEXT NOT NULL,"
+        " PRIMARY KEY(account, number)) STRICT",
+        # A client order id is unique for ever, whatever became of the order.
+        "CREATE UNIQUE INDEX orders_client ON orders(account, client_order_id)",
+        "CREATE INDEX orders_live ON orders(account, state)"
+        " WHERE state IN ('open', 'partially_filled')",
+        "CREATE TABLE fills(account TEXT NOT NULL, number INTEGER NOT NULL,"
+        " order_number INTEGER NOT NULL, quantity TEXT NOT NULL, price TEXT NOT NULL,"
+        " fee TEXT NOT NULL, fee_currency TEXT NOT NULL, liquidity TEXT NOT NULL,"
+        " executed_at TEXT NOT NULL, PRIMARY KEY(account, number),"
+        " FOREIGN KEY(account, order_number) REFERENCES orders(account, number)) STRICT",
+        "CREATE INDEX fills_order ON fills(account, order_number)",
+        "CREATE TABLE events(account TEXT NOT NULL, sequence INTEGER NOT NULL,"
+        " order_number INTEGER NOT NULL, state TEXT NOT NULL, filled TEXT NOT NULL,"
+        " fill_number INTEGER, reason TEXT NOT NULL, at TEXT NOT NULL,"
+        " PRIMARY KEY(account, sequence)) STRICT",
+    ):
+        database.execute(statement)
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """An order row with what matching needs of it.
+
+    Attributes:
+        fee_price: quote currency per unit of a third fee asset, as it was when placed.
+    """
+
+    account: str
+    client_order_id: str
+    fee_price: Decimal | None
+    working: Working
+
+
+# --- accounts ---
+
+
+def open_account(
+    transaction: Transaction, account: str, currency: str, opening: Mapping[str, Decimal]
+) -> bool:
+    """Create the account, or say False when it exists with another opening."""
+    text = to_json({c: to_text(total) for c, total in opening.items()})
+    row = transaction.row("SELECT * FROM accounts WHERE account = ?", (account,))
+    if row is not None:
+        return bool(row["opening"] == text and row["currency"] == currency)
+    transaction.insert(
+        "accounts",
+        {
+            "account": account,
+            "currency": currency,
+            "opening": text,
+            "opened_at": to_row(transaction.now),
+        },
+    )
+    _set_totals(transaction, account, opening)
+    return True
+
+
+def has_account(transaction: Transaction, account: str) -> bool:
+    """Say whether the exchange knows the account."""
+    return transaction.row("SELECT 1 FROM accounts WHERE account = ?", (account,)) is not None
+
+
+def reset_account(transaction: Transaction, account: str) -> None:
+    """Cancel what is live and put the balances back to the opening."""
+    for booked in live(transaction, account):
+        ended = replace(booked.working, state=OrderState.CANCELLED)
+        record(
+            transaction,
+            booked,
+            Step(transaction.now, ended, reason="reset"),
+            FeeSchedule(ZERO, ZERO),
+        )
+    text = transaction.value("SELECT opening FROM accounts WHERE account = ?", (account,))
+    transaction.execute("DELETE FROM balances WHERE account = ?", (account,))
+    opening = {c: stored(total) for c, total in json.loads(text).items()}
+    _set_totals(transaction, account, opening)
+
+
+def totals(transaction: Transaction, account: str) -> dict[str, Decimal]:
+    """Return what the account owns, by currency."""
+    rows = transaction.rows(
+        "SELECT currency, total FROM balances WHERE account = ? ORDER BY currency", (account,)
+    )
+    return {row["currency"]: stored(row["total"]) for row in rows}
+
+
+def balances(transaction: Transaction, account: str, fees: FeeSchedule) -> list[Balance]:
+    """Return every non-zero balance; free is the total without what live orders need."""
+    held = _held(transaction, account, fees)
+    return [
+        Balance(currency, total, total - held.get(currency, ZERO))
+        for currency, total in totals(transaction, account).items()
+        if total or held.get(currency)
+    ]
+
+
+def free(transaction: Transaction, account: str, currency: str, fees: FeeSchedule) -> Decimal:
+    """Return what the account may still commit of one currency."""
+    total = totals(transaction, account).get(currency, ZERO)
+    return total - _held(transaction, account, fees).get(currency, ZERO)
+
+
+def _held(transaction: Transaction, account: str, fees: FeeSchedule) -> dict[str, Decimal]:
+    held: dict[str, Decimal] = {}
+    for booked in live(transaction, account):
+        order = booked.working
+        needs = reservation(
+            order.side,
+            order.remaining,
+            order.limit_price,
+            instrument(order.symbol),
+            fees,
+            booked.fee_price,
+        )
+        for currency, quantity in needs.items():
+            held[currency] = held.get(currency, ZERO) + quantity
+    return held
+
+
+def _set_totals(transaction: Transaction, account: str, changed: Mapping[str, Decimal]) -> None:
+    for currency, total in changed.items():
+        transaction.execute(
+            "INSERT INTO balances(account, currency, total) VALUES(?, ?, ?)"
+            " ON CONFLICT(account, currency) DO UPDATE SET total = excluded.total",
+            (account, currency, to_text(total)),
+        )
+
+
+# --- orders ---
+
+
+def add(
+    transaction: Transaction,
+    account: str,
+    order: Order,
+    fee_price: Decimal | None,
+    matched_until: datetime,
+) -> Booked:
+    """Insert a new order and return it; its client order id must be new."""
+    number = _count(transaction, account, "orders")
+    terms = order.terms
+    transaction.insert(
+        "orders",
+        {
+            "account": account,
+            "number": number,
+            "client_order_id": order.client_order_id,
+            "symbol": terms.symbol,
+            "side": str(terms.side),
+            "quantity": to_text(terms.quantity),
+            "order_type": str(terms.order_type),
+            "time_in_force": str(terms.time_in_force),
+            "limit_price": to_text(limit_of(order)),
+            "stop_price": None if terms.stop_price is None else to_text(terms.stop_price),
+            "expires_at": None if order.expires_at is None else to_row(order.expires_at),
+            "fee_price": None if fee_price is None else to_text(fee_price),
+            "state": str(OrderState.OPEN),
+            "filled": "0",
+            "triggered": 0,
+            "reason": "",
+            "placed_at": to_row(transaction.now),
+            "matched_until": to_row(matched_until),
+        },
+    )
+    row = _row(transaction, account, order.client_order_id)
+    assert row is not None
+    return booked_of(row)
+
+
+def limit_of(order: Order) -> Decimal:
+    """Return the worst price the order takes: a plain `stop` comes with one."""
+    terms = order.terms
+    if terms.order_type is OrderType.MARKET:
+        return order.price
+    if terms.order_type is OrderType.STOP or terms.limit_price is None:
+        return order.worst_price
+    return terms.limit_price
+
+
+def live(transaction: Transaction, account: str) -> list[Booked]:
+    """Return the account's live orders, oldest first."""
+    rows = transaction.rows(
+        "SELECT * FROM orders WHERE account = ? AND state IN ('open', 'partially_filled')"
+        " ORDER BY number",
+        (account,),
+    )
+    return [booked_of(row) for row in rows]
+
+
+def find(transaction: Transaction, account: str, client_order_id: str) -> Booked | None:
+    """Return the order, or None."""
+    row = _row(transaction, account, client_order_id)
+    return None if row is None else booked_of(row)
+
+
+def see(transaction: Transaction, booked: Booked, until: datetime) -> None:
+    """Remember up to when a live order has met the market."""
+    transaction.execute(
+        "UPDATE orders SET matched_until = ? WHERE account = ? AND number = ?",
+        (to_row(until), booked.account, booked.working.number),
+    )
+
+
+def record(transaction: Transaction, booked: Booked, step: Step, fees: FeeSchedule) -> None:
+    """Store one step: the fill with its postings, the order as it is now, the event."""
+    order = step.order
+    fill_number = None
+    if step.execution is not None:
+        fill_number = _add_fill(transaction, booked, step, fees)
+    transaction.execute(
+        "UPDATE orders SET state = ?, filled = ?, triggered = ?, reason = ?"
+        " WHERE account = ? AND number = ?",
+        (
+            str(order.state),
+            to_text(order.filled),
+            int(order.triggered),
+            step.reason if order.final else "",
+            booked.account,
+            order.number,
+        ),
+    )
+    transaction.insert(
+        "events",
+        {
+            "account": booked.account,
+            "sequence": _count(transaction, booked.account, "events"),
+            "order_number": order.number,
+            "state": str(order.state),
+            "filled": to_text(order.filled),
+            "fill_number": fill_number,
+            "reason": step.reason,
+            "at": to_row(step.at),
+        },
+    )
+
+
+def _add_fill(transaction: Transaction, booked: Booked, step: Step, fees: FeeSchedule) -> int:
+    order, execution = step.order, step.execution
+    assert execution is not None
+    number = _count(transaction, booked.account, "fills")
+    rules = instrument(order.symbol)
+    unit = fees.unit(rules)
+    rate = fees.maker if execution.liquidity == "maker" else fees.taker
+    notional = execution.quantity * execution.price
+    if not rate:
+        fee = ZERO
+    elif unit == rules.quote:
+        fee = fee_for(notional, rate)
+    elif unit == rules.base:
+        fee = fee_for(execution.quantity, rate)
+    else:
+        assert booked.fee_price is not None, "an order that pays in a third asset has its price"
+        fee = fee_for(notional, rate, booked.fee_price)
+    row = {
+        "account": booked.account,
+        "number": number,
+        "order_number": order.number,
+        "quantity": to_text(execution.quantity),
+        "price": to_text(execution.price),
+        "fee": to_text(fee),
+        "fee_currency": unit,
+        "liquidity": execution.liquidity,
+        "executed_at": to_row(step.at),
+    }
+    transaction.insert("fills", row)
+    owned = totals(transaction, booked.account)
+    moved = movements(fill_of(row, booked), rules.base, rules.quote)
+    _set_totals(
+        transaction,
+        booked.account,
+        {currency: owned.get(currency, ZERO) + change for currency, change in moved.items()},
+    )
+    return number
+
+
+def fill_of(row: Row, booked: Booked) -> Fill:
+    """Return the fill in a row of `fills`."""
+    return Fill(
+        exchange_order_id=f"paper-{booked.working.number}",
+        exchange_fill_id=f"f-{row['number']}",
+        client_order_id=booked.client_order_id,
+        symbol=booked.working.symbol,
+        side=booked.working.side,
+        quantity=stored(row["quantity"]),
+        price=stored(row["price"]),
+        fee=stored(row["fee"]),
+        fee_currency=row["fee_currency"],
+        liquidity=row["liquidity"],
+        executed_at=from_row(row["executed_at"]),
+    )
+
+
+def _row(transaction: Transaction, account: str, client_order_id: str) -> Row | None:
+    return transaction.row(
+        "SELECT * FROM orders WHERE account = ? AND client_order_id = ?",
+        (account, client_order_id),
+    )
+
+
+def booked_of(row: Row) -> Booked:
+    """Return the order in a row of `orders`."""
+    return Booked(
+        account=row["account"],
+        client_order_id=row["client_order_id"],
+        fee_price=_optional(row["fee_price"]),
+        working=Working(
+            number=row["number"],
+            symbol=row["symbol"],
+            side=Side(row["side"]),
+            quantity=stored(row["quantity"]),
+            limit_price=stored(row["limit_price"]),
+            stop_price=_optional(row["stop_price"]),
+            time_in_force=TimeInForce(row["time_in_force"]),
+            expires_at=None if row["expires_at"] is None else from_row(row["expires_at"]),
+            filled=stored(row["filled"]),
+            triggered=bool(row["triggered"]),
+            state=OrderState(row["state"]),
+            matched_until=from_row(row["matched_until"]),
+        ),
+    )
+
+
+def _optional(text: str | None) -> Decimal | None:
+    return None if text is None else stored(text)
+
+
+def _count(transaction: Transaction, account: str, name: str) -> int:
+    """Return the next whole number of this name: 1, 2, 3 without holes."""
+    transaction.execute(
+        "INSERT INTO counters(account, name, value) VALUES(?, ?, 1)"
+        " ON CONFLICT(account, name) DO UPDATE SET value = value + 1",
+        (account, name),
+    )
+    sql = "SELECT value FROM counters WHERE account = ? AND name = ?"
+    return int(transaction.value(sql, (account, name)))

@@ -1,0 +1,328 @@
+"""One paper account: the `Exchange` protocol over the durable book.
+
+Matching is lazy: whoever asks first makes the live orders meet what the market
+did since, in the same transaction as the answer.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import TypeVar
+
+from backend.database import (  # type: ignore[attr-defined, unused-ignore]
+    Database,
+    Transaction,
+    sqlite3,
+)
+from backend.domain.errors import ExchangeRejected, ExchangeUnavailable, OutcomeUnknown, Refused
+from backend.domain.instrument import Instrument
+from backend.domain.ledger import FeeSchedule
+from backend.domain.order import Fill, Order, OrderReport, OrderType, TimeInForce
+from backend.domain.quote import Quote
+from backend.exchanges import (
+    AccountKey,
+    Balance,
+    Capabilities,
+    ClientOrderId,
+    Context,
+    Event,
+    Exchange,
+)
+from backend.exchanges.paper import book, matching, told
+from backend.exchanges.paper.door import admit, fee_asset
+from backend.exchanges.paper.faults import FaultScript, SubmitFault
+from backend.exchanges.paper.instruments import catalogue
+from backend.exchanges.paper.market import (
+    Market,
+    conditions_of,
+    is_quiet,
+    meet_market,
+    read_market,
+)
+from backend.exchanges.paper.matching import Execution, Step
+from backend.exchanges.paper.settings import read_settings
+
+T = TypeVar("T")
+
+CAPABILITIES = Capabilities(
+    environments=frozenset({"paper"}),
+    order_types=frozenset(OrderType),
+    times_in_force=frozenset(TimeInForce),
+    client_order_id=ClientOrderId.UNIQUE_FOR_EVER,
+    validity=timedelta(seconds=2),
+    absence_margin=timedelta(),
+    absence_answers=1,
+    absence_spacing=timedelta(),
+    band_bps=Decimal(0),
+    poll_every=timedelta(seconds=1),
+    stream=True,
+    sub_accounts=False,
+)
+
+_STREAM_PAUSE_S = 0.5
+
+
+class PaperExchange(Exchange):
+    """One account; see `kb/exchanges/paper.md`."""
+
+    capabilities = CAPABILITIES
+
+    def __init__(self, account: AccountKey, context: Context, database: Database) -> None:
+        self._account = account.identifier
+        self._settings = read_settings(account.settings)
+        self._clock = context.clock
+        self._prices = context.prices
+        self._faults = context.faults or FaultScript()
+        self._database = database
+        self._changed = asyncio.Event()
+        self._closed = False
+        # A source that can list its symbols adds them to the catalogue.
+        self._instruments = catalogue(getattr(context.prices, "symbols", ()))
+
+    async def instruments(self) -> Sequence[Instrument]:
+        """Return everything that can be traded, by symbol."""
+        return list(self._instruments.values())
+
+    async def fees(self) -> FeeSchedule:
+        """Return what this account pays: its own settings."""
+        return self._settings.fees
+
+    async def quote(self, symbol: str) -> Quote | None:
+        """Return the price source's quote."""
+        return await self._prices.quote(symbol) if symbol in self._instruments else None
+
+    async def now(self) -> datetime:
+        """Return the exchange's clock, which is ours."""
+        return self._clock()
+
+    async def submit(self, order: Order) -> OrderReport:
+        """Take one order into the book, or refuse it.
+
+        Raises:
+            ExchangeRejected: with a code of `door.REJECTIONS`.
+            OutcomeUnknown: this client order id was used before, or a fault says so.
+            ExchangeUnavailable: a fault says so.
+        """
+        self._faults.attempts.append(order)
+        fault = self._faults.next_submit()
+        if fault.kind == "unavailable":
+            raise ExchangeUnavailable("the paper exchange was not reached; nothing was sent")
+        self._faults.sent.append(order)
+        if fault.kind == "reject":
+            raise ExchangeRejected(f"the paper exchange refused: {fault.code}", fault.code)
+        if fault.kind == "delay":
+            self._faults.put_on_the_way(self._clock() + fault.delay, self._account, order)
+        if fault.kind in ("delay", "lose_request"):
+            raise OutcomeUnknown("no answer came; the order may have arrived")
+        await self._deliver()
+        if fault.kind != "lose_answer":
+            return await self._take(order, fault)
+        with suppress(ExchangeRejected):
+            await self._take(order, fault)
+        raise OutcomeUnknown("the answer was lost; the order may have arrived")
+
+    async def cancel(self, client_order_id: str, symbol: str) -> None:
+        """Cancel a live order.
+
+        Raises:
+            ExchangeRejected: `unknown_order`: no such order, or it is final. No evidence.
+        """
+
+        def body(transaction: Transaction) -> None:
+            found = book.find(transaction, self._account, client_order_id)
+            if found is None or found.working.final or found.working.symbol != symbol:
+                raise ExchangeRejected("unknown order", "unknown_order")
+            step = matching.cancelled(found.working, transaction.now)
+            book.record(transaction, found, step, self._settings.fees)
+
+        await self._deliver()
+        await self._write(body)
+
+    async def find(self, client_order_id: str, symbol: str) -> OrderReport | None:
+        """Return the order with all its fills, or None. The look-up is authoritative."""
+
+        def body(transaction: Transaction) -> OrderReport | None:
+            found = book.find(transaction, self._account, client_order_id)
+            if found is None or found.working.symbol != symbol:
+                return None
+            return told.report(transaction, found)
+
+        return await self._look(body, None)
+
+    async def open_orders(self) -> Sequence[OrderReport]:
+        """Return every live order, oldest first."""
+
+        def body(transaction: Transaction) -> list[OrderReport]:
+            live = book.live(transaction, self._account)
+            return [told.report(transaction, booked) for booked in live]
+
+        return await self._look(body, [])
+
+    async def orders(self, symbol: str, since: datetime) -> Sequence[OrderReport]:
+        """Return the orders of `symbol` placed since, oldest first."""
+        return await self._look(lambda t: told.history(t, self._account, symbol, since), [])
+
+    async def fills(self, symbol: str, since: datetime) -> Sequence[Fill]:
+        """Return the fills of `symbol` executed since, oldest first."""
+        return await self._look(lambda t: told.fills(t, self._account, symbol, since), [])
+
+    async def balances(self) -> Sequence[Balance]:
+        """Return every non-zero balance; free counts live orders."""
+        await self._deliver()
+        await self._match()
+        fees = self._settings.fees
+        return await self._read(lambda t: book.balances(t, self._account, fees))
+
+    async def events(self, after: int | None = None) -> AsyncIterator[Event]:
+        """Stream the stored events after that sequence, then new ones, until closed.
+
+        None starts with the account's first event. Live orders are matched meanwhile.
+        """
+        seen = after or 0
+        while not self._closed:
+            changed = self._changed
+            await self._deliver()
+            await self._match()
+            found = await self._events_after(seen)
+            if found and self._faults.streams("drop"):
+                raise ExchangeUnavailable("the stream broke")
+            for event in _disturbed(found, self._faults):
+                yield event
+            if found:
+                seen = found[-1].sequence
+                continue
+            with suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), _STREAM_PAUSE_S)
+
+    async def close(self) -> None:
+        """End the streams and close the book."""
+        if not self._closed:
+            self._closed = True
+            self._changed.set()
+            self._database.close()
+
+    # --- below: how an order gets in, and how the market reaches the book ---
+
+    async def _take(self, order: Order, fault: SubmitFault) -> OrderReport:
+        if self._settings.latency_ms:
+            await asyncio.sleep(self._settings.latency_ms / 1000)
+        # A market order fills at its locked price: it must not wait for another quote.
+        is_market = order.terms.order_type is OrderType.MARKET
+        quote = None if is_market else await self._prices.quote(order.terms.symbol)
+        fee_price = await self._fee_price(order.terms.symbol)
+
+        def body(transaction: Transaction) -> OrderReport:
+            instrument = self._instruments.get(order.terms.symbol)
+            rules = None if instrument is None else self._faults.true_rules(instrument)
+            fees = self._settings.fees
+            admit(transaction, self._account, order, rules, fees, fee_price)
+            seen = transaction.now if quote is None else quote.as_of
+            booked = book.add(transaction, self._account, order, fee_price, seen)
+            for step in self._first_steps(order, booked, quote, fault, transaction.now):
+                book.record(transaction, booked, step, fees)
+            found = book.find(transaction, self._account, order.client_order_id)
+            assert found is not None
+            return told.report(transaction, found)
+
+        return await self._write(body)
+
+    def _first_steps(
+        self,
+        order: Order,
+        booked: book.Booked,
+        quote: Quote | None,
+        fault: SubmitFault,
+        now: datetime,
+    ) -> list[Step]:
+        working = booked.working
+        if fault.kind == "partial":
+            execution = Execution(fault.quantity, working.limit_price, "taker")
+            part = matching.filled(working, fault.quantity)
+            return [Step(now, part, execution), matching.cancelled(part, now)]
+        if order.terms.order_type is OrderType.MARKET:
+            # The plan locked this price, and paper fills at exactly the locked price.
+            execution = Execution(working.quantity, order.price, "taker")
+            return [Step(now, matching.filled(working, working.quantity), execution)]
+        steps = matching.arrive(working, quote, conditions_of(working.symbol, self._settings), now)
+        return steps or [Step(now, working)]
+
+    async def _events_after(self, sequence: int) -> list[Event]:
+        return await self._read(lambda t: told.events(t, self._account, sequence))
+
+    async def _fee_price(self, symbol: str) -> Decimal | None:
+        instrument = self._instruments.get(symbol)
+        asset = None if instrument is None else fee_asset(self._settings.fees, instrument)
+        if instrument is None or asset is None:
+            return None
+        quote = await self._prices.quote(f"{asset}/{instrument.quote}")
+        return None if quote is None else quote.last
+
+    async def _look(self, body: Callable[[Transaction], T], nothing: T) -> T:
+        await self._deliver()
+        if self._faults.looks_hidden(self._clock()):
+            return nothing
+        await self._match()
+        return await self._read(body)
+
+    async def _deliver(self) -> None:
+        """Take in the delayed orders that have arrived by now."""
+        for order in self._faults.arrived(self._account, self._clock()):
+            with suppress(ExchangeRejected, OutcomeUnknown):
+                await self._take(order, SubmitFault("none"))
+
+    async def _match(self) -> None:
+        """Let the live orders meet the market; write only what happened."""
+        market = await self._market()
+        if market is None:
+            return
+        account, settings = self._account, self._settings
+        if not await self._read(lambda t: is_quiet(t, account, market, settings)):
+            await self._write_after(market, lambda transaction: None)
+
+    async def _market(self) -> Market | None:
+        live = await self._read(lambda t: book.live(t, self._account))
+        return await read_market(live, self._prices, self._clock()) if live else None
+
+    async def _read(self, body: Callable[[Transaction], T]) -> T:
+        with _answers(self._database):
+            return await self._database.read(body)
+
+    async def _write(self, body: Callable[[Transaction], T]) -> T:
+        return await self._write_after(await self._market(), body)
+
+    async def _write_after(self, market: Market | None, body: Callable[[Transaction], T]) -> T:
+        def whole(transaction: Transaction) -> T:
+            if market is not None:
+                meet_market(transaction, self._account, market, self._settings)
+            return body(transaction)
+
+        with _answers(self._database):
+            result = await self._database.write(whole)
+        self._changed.set()
+        self._changed = asyncio.Event()
+        return result
+
+
+@contextmanager
+def _answers(database: Database) -> Iterator[None]:
+    """Turn trouble with the book into what a caller of an exchange understands."""
+    try:
+        yield
+    except Refused as error:
+        if database.failure:
+            raise OutcomeUnknown(f"the paper book failed: {error.detail}") from error
+        raise ExchangeUnavailable(f"the paper book is not available: {error.detail}") from error
+    except sqlite3.Error as error:
+        raise OutcomeUnknown(f"the paper book failed: {error}") from error
+
+
+def _disturbed(events: Sequence[Event], faults: FaultScript) -> list[Event]:
+    told_of = list(events)
+    if faults.streams("reorder"):
+        for i in range(0, len(told_of) - 1, 2):
+            told_of[i], told_of[i + 1] = told_of[i + 1], told_of[i]
+    if faults.streams("duplicate"):
+        told_of = [event for event in told_of for _ in range(2)]
+    return told_of

@@ -1,0 +1,333 @@
+"""Accounts: add, enable, disable, delete, reset, and what each may see of them."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from backend.database import Transaction
+from backend.domain.clock import from_row, to_et
+from backend.domain.errors import NotFound, Refused
+from backend.domain.money import BPS, padded, parse_positive, stored
+from backend.domain.trade import CancelReason
+from backend.exchanges import AccountKey, ExchangeModule
+from backend.services import Desk, account_key, market
+from backend.services.expiry import cancel_pending
+from backend.store import accounts, audit, ledger, orders
+from backend.store.accounts import Account
+from backend.store.tokens import Token
+
+_IDENTIFIER = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
+_NAME = re.compile(r"[A-Za-z0-9 _.-]{1,64}", re.ASCII)
+_CURRENCY = re.compile(r"[A-Z0-9]{2,10}", re.ASCII)
+_MOST_INSTRUMENTS = 50
+
+# Beside the limits of the risk checks.
+EXTRA_LIMITS = ("approval_threshold", "band_bps")
+
+
+@dataclass(frozen=True, slots=True)
+class NewAccount:
+    """What `account add` asks for.
+
+    Attributes:
+        balance: opening balance of a paper account, in `currency`.
+        settings: the exchange's own options, as text.
+        limits: limit by check name, as text; or `approval_threshold`, `band_bps`.
+    """
+
+    exchange: str
+    identifier: str
+    name: str
+    currency: str = "USD"
+    balance: Decimal = Decimal(100_000)
+    settings: Mapping[str, str] = field(default_factory=dict)
+    limits: Mapping[str, str] = field(default_factory=dict)
+
+
+async def add(desk: Desk, actor: str, new: NewAccount) -> dict[str, Any]:
+    """Add an account, with its balances as the exchange tells them.
+
+    Raises:
+        Refused: a malformed value, an unknown exchange, or `account_exists`.
+    """
+    module = _checked(desk, new)
+    environment = min(module.CAPABILITIES.environments)
+    key = AccountKey(new.exchange, new.identifier, environment, new.currency, new.settings)
+    try:
+        await module.open_account(key, desk.context, balance=new.balance)
+    except ValueError as error:
+        raise Refused(str(error)) from None
+    connected = await module.connect(key, desk.context)
+    try:
+        opening = await connected.balances()
+    finally:
+        await connected.close()
+
+    def body(tx: Transaction) -> Account:
+        if accounts.find(tx, f"{new.exchange}:{new.identifier}") is not None:
+            raise Refused(
+                f"account {new.exchange}:{new.identifier} is already configured", "account_exists"
+            )
+        made = accounts.insert(
+            tx,
+            exchange=new.exchange,
+            identifier=new.identifier,
+            name=new.name,
+            environment=environment,
+            currency=new.currency,
+            settings=new.settings,
+            limits=new.limits,
+        )
+        for balance in opening:
+            ledger.adjust(tx, made.number, balance.currency, balance.total, "opening")
+        audit.append(
+            tx,
+            "account.added",
+            actor,
+            account=made.number,
+            account_id=made.id,
+            environment=environment,
+            opening={b.currency: format(b.total, "f") for b in opening},
+            limits=dict(new.limits),
+        )
+        return made
+
+    return accounts.public(await desk.database.write(body))
+
+
+def _checked(desk: Desk, new: NewAccount) -> ExchangeModule:
+    if new.exchange not in desk.exchanges:
+        known = ", ".join(desk.exchanges)
+        raise Refused(f"exchange must be one of {known}, was {new.exchange[:40]!r}")
+    for label, text, pattern in (
+        ("identifier", new.identifier, _IDENTIFIER),
+        ("name", new.name, _NAME),
+        ("currency", new.currency, _CURRENCY),
+    ):
+        if not pattern.fullmatch(text):
+            raise Refused(f"{label} must match {pattern.pattern}")
+    check_limits(desk, new.limits)
+    return desk.exchanges[new.exchange]
+
+
+def check_limits(desk: Desk, limits: Mapping[str, str]) -> None:
+    """Refuse a limit that no check reads, or that is malformed."""
+    for name, text in limits.items():
+        if name in EXTRA_LIMITS:
+            if text != "0" and parse_positive(text) is None:
+                raise Refused(f"limit {name} must be a number, was {text[:40]!r}")
+            continue
+        if name not in desk.checks:
+            known = ", ".join((*desk.checks, *EXTRA_LIMITS))
+            raise Refused(f"there is no limit called {name[:40]!r}; known: {known}")
+        try:
+            desk.checks[name].LIMIT.parse(text)
+        except ValueError as error:
+            raise Refused(f"limit {name} {error}") from None
+
+
+async def ensure_paper_main(desk: Desk) -> None:
+    """Make `paper:main` on first start: 100,000 USD, no fees."""
+    found = await desk.database.read(lambda tx: accounts.find(tx, "paper:main"))
+    if found is None and "paper" in desk.exchanges:
+        try:
+            await add(desk, "system", NewAccount("paper", "main", "main"))
+        except Refused as error:
+            if error.code != "account_exists":  # Another process was first.
+                raise
+
+
+async def set_enabled(desk: Desk, actor: str, account: Account, enabled: bool) -> dict[str, Any]:
+    """Enable, or disable: pending plans are cancelled, live orders are followed to their end."""
+
+    def body(tx: Transaction) -> dict[str, Any]:
+        accounts.set_state(tx, account.number, enabled)
+        ended: list[str] = []
+        if not enabled:
+            ended = cancel_pending(tx, account.number, actor, CancelReason.ACCOUNT_DISABLED)
+        event = "account.enabled" if enabled else "account.disabled"
+        audit.append(tx, event, actor, account=account.number, cancelled_plans=ended)
+        live = [o.trade_id for o in orders.live(tx, account.number)]
+        shown = accounts.public(accounts.by_number(tx, account.number))
+        return {**shown, "cancelled_plans": ended, "live_orders": live}
+
+    return await desk.database.write(body)
+
+
+async def set_limits(
+    desk: Desk, actor: str, account: Account, limits: Mapping[str, str | None]
+) -> dict[str, Any]:
+    """Change limits of an account; None removes one."""
+    check_limits(desk, {name: text for name, text in limits.items() if text is not None})
+
+    def body(tx: Transaction) -> dict[str, Any]:
+        before = accounts.by_number(tx, account.number).limits
+        after = {k: v for k, v in {**before, **limits}.items() if v is not None}
+        accounts.set_limits(tx, account.number, after)
+        audit.append(
+            tx, "account.limits", actor, account=account.number, before=dict(before), after=after
+        )
+        return {"account_id": account.id, "limits": after}
+
+    return await desk.database.write(body)
+
+
+async def delete(desk: Desk, actor: str, account: Account) -> dict[str, Any]:
+    """Delete an account that never traded. One that did is part of the record: disable it.
+
+    Raises:
+        Refused: `account_in_use`.
+    """
+
+    def body(tx: Transaction) -> None:
+        if accounts.has_trades(tx, account.number):
+            raise Refused(
+                f"{account.id} has traded and stays in the record; disable it instead",
+                "account_in_use",
+            )
+        accounts.delete(tx, account.number)
+        audit.append(tx, "account.deleted", actor, account_id=account.id)
+
+    await desk.database.write(body)
+    await desk.disconnect(account)
+    return {"account_id": account.id, "deleted": True}
+
+
+async def reset(desk: Desk, actor: str, account: Account) -> dict[str, Any]:
+    """Put a paper account back to its opening balance. History stays.
+
+    Raises:
+        Refused: not a paper account, or `account_in_use`: it has live orders.
+    """
+    module = desk.exchanges[account.exchange]
+    reset_account = getattr(module, "reset_account", None)
+    if account.environment != "paper" or reset_account is None:
+        raise Refused(f"{account.id} is not a paper account")
+
+    def end_plans(tx: Transaction) -> None:
+        if orders.live(tx, account.number):
+            raise Refused(f"{account.id} has live orders; cancel them first", "account_in_use")
+        cancel_pending(tx, account.number, actor, CancelReason.CALLER)
+
+    await desk.database.write(end_plans)
+    await reset_account(account_key(account), desk.context)
+    exchange = await desk.exchange(account)
+    told = {b.currency: b.total for b in await exchange.balances()}
+
+    def body(tx: Transaction) -> dict[str, Any]:
+        end_plans(tx)
+        for one in ledger.all_funds(tx, account.number):
+            difference = told.get(one.currency, Decimal(0)) - one.total
+            if difference:
+                ledger.adjust(tx, account.number, one.currency, difference, "adjustment")
+        ledger.clear_positions(tx, account.number)
+        accounts.set_break(tx, account.number, None)
+        accounts.touch_ledger(tx, account.number)
+        audit.append(tx, "account.reset", actor, account=account.number)
+        return {
+            "account_id": account.id,
+            "balances": {c: padded(total, 2) for c, total in sorted(told.items())},
+        }
+
+    return await desk.database.write(body)
+
+
+async def reachable(desk: Desk, caller: Token, exchange: str | None = None) -> list[Account]:
+    """Return the accounts within the token's reach."""
+    found = await desk.database.read(lambda tx: accounts.all_accounts(tx, exchange))
+    return [account for account in found if caller.sees(account.id)]
+
+
+async def find(desk: Desk, caller: Token, account_id: str) -> Account:
+    """Return one account.
+
+    Raises:
+        NotFound: there is none, or it is outside the token's reach.
+    """
+    found = await desk.database.read(lambda tx: accounts.find(tx, account_id))
+    if found is None or not caller.sees(found.id):
+        raise NotFound()
+    return found
+
+
+async def info(desk: Desk, caller: Token, account: Account, symbol: str | None) -> dict[str, Any]:
+    """Return environment, fees, permissions, balances and the rules of instruments.
+
+    Without `symbol` only instruments that are held or on order are listed, at most 50.
+    """
+    exchange = await desk.exchange(account)
+    fees = await exchange.fees()
+    known = await market.instruments(desk, account)
+    if symbol is not None:
+        chosen = [await market.instrument(desk, account, symbol)]
+    else:
+        busy = await desk.database.read(lambda tx: _busy_symbols(tx, account))
+        chosen = [known[s] for s in sorted(busy) if s in known][:_MOST_INSTRUMENTS]
+    funds = await desk.database.read(lambda tx: ledger.all_funds(tx, account.number))
+    offered = desk.exchanges[account.exchange].CAPABILITIES
+    return {
+        **accounts.public(account),
+        "created_at": to_et(from_row(account.created_at)),
+        "fees": {
+            "maker": padded(fees.maker, 4),
+            "taker": padded(fees.taker, 4),
+            "maker_bps": padded(fees.maker * BPS, 0),
+            "taker_bps": padded(fees.taker * BPS, 0),
+            "currency": fees.currency,
+        },
+        "permissions": sorted(caller.scopes),
+        "order_types": sorted(offered.order_types),
+        "times_in_force": sorted(offered.times_in_force),
+        "balances": [
+            {
+                "currency": f.currency,
+                "total": padded(f.total, 2),
+                "available": padded(f.free, 2),
+                "reserved": padded(f.held, 2),
+            }
+            for f in funds
+        ],
+        "limits": {name: _number(text) for name, text in account.limits.items()},
+        "settings": dict(account.settings),
+        "instruments": [market.shown_instrument(i) for i in chosen],
+        "instrument_count": len(known),
+    }
+
+
+def _number(text: str) -> Decimal | str:
+    return stored(text) if text[:1].isdigit() else text
+
+
+def _busy_symbols(tx: Transaction, account: Account) -> set[str]:
+    held = {s for s, p in ledger.positions(tx, account.number).items() if p.quantity}
+    rows = tx.rows(
+        "SELECT DISTINCT symbol FROM trades WHERE account = ?"
+        " AND status IN ('pending', 'executing', 'working')",
+        (account.number,),
+    )
+    return held | {row["symbol"] for row in rows}
+
+
+async def snapshots(desk: Desk, account: Account, limit: int) -> dict[str, Any]:
+    """Return what the exchange said it holds, over time, newest first."""
+
+    def body(tx: Transaction) -> list[dict[str, Any]]:
+        return [
+            {
+                "at": to_et(from_row(row["at"])),
+                "currency": row["currency"],
+                "exchange_total": stored(row["exchange_total"]),
+                "exchange_free": stored(row["exchange_free"]),
+                "ledger_total": stored(row["ledger_total"]),
+            }
+            for row in ledger.snapshots(tx, account.number, limit)
+        ]
+
+    return {"account_id": account.id, "snapshots": await desk.database.read(body)}
+
+
+def shown_list(found: Sequence[Account]) -> dict[str, Any]:
+    """Return the JSON object of `list_accounts`."""
+    return {"accounts": [accounts.public(account) for account in found]}

@@ -1,0 +1,91 @@
+"""The keeper: what one process per home does in the background, by a lease row.
+
+It sweeps expired plans, reconciles, and follows the private streams. Correctness never
+waits for it: whoever looks at a plan expires it, and every settle is idempotent.
+"""
+
+import asyncio
+from datetime import timedelta
+
+from backend.domain.errors import Refused
+from backend.services import Desk, log
+from backend.services.execution import take_report
+from backend.services.expiry import expire_due
+from backend.services.reconcile import NO_ANSWER, reconcile, reconcile_all
+from backend.store import accounts, controls
+from backend.store.accounts import Account
+
+LEASE = "keeper"
+_LEASE_TTL = timedelta(seconds=5)
+_EVERY_S = 1.0
+_RECONNECT_S = 1.0
+
+
+class Keeper:
+    """Runs `tick` once a second for as long as it holds the lease."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._streams: dict[int, asyncio.Task[None]] = {}
+        self._loop: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to work in the background."""
+        self._loop = asyncio.get_running_loop().create_task(self._run(), name="keeper")
+
+    async def stop(self) -> None:
+        """Stop, and give the lease back."""
+        tasks = [task for task in (self._loop, *self._streams.values()) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._streams.clear()
+        desk = self._desk
+        if not desk.database.failure:
+            await desk.database.write(lambda tx: controls.drop_lease(tx, LEASE, desk.process))
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                if await self.tick():
+                    await self._follow_streams()
+            except (Refused, *NO_ANSWER) as error:
+                log.warning("keeper.held_up", detail=error.detail)
+            await asyncio.sleep(_EVERY_S)
+
+    async def tick(self) -> bool:
+        """Sweep and reconcile once, if this process has the lease. Returns whether it has."""
+        desk = self._desk
+        mine = await desk.database.write(
+            lambda tx: controls.take_lease(tx, LEASE, desk.process, _LEASE_TTL)
+        )
+        if mine:
+            await desk.database.write(expire_due)
+            await reconcile_all(desk)
+        return mine
+
+    async def _follow_streams(self) -> None:
+        for account in await self._desk.database.read(accounts.all_accounts):
+            running = self._streams.get(account.number)
+            streams = self._desk.exchanges[account.exchange].CAPABILITIES.stream
+            if streams and (running is None or running.done()):
+                self._streams[account.number] = asyncio.get_running_loop().create_task(
+                    self._follow(account), name=f"stream {account.id}"
+                )
+
+    async def _follow(self, account: Account) -> None:
+        """Settle what the private stream brings. After each break, ask for everything once."""
+        desk = self._desk
+        exchange = await desk.exchange(account)
+        seen: int | None = None
+        while True:
+            try:
+                async for event in exchange.events(seen):
+                    if seen is not None and event.sequence > seen + 1:
+                        await reconcile(desk, account)  # A gap: the look-up fills it.
+                    seen = max(seen or 0, event.sequence)
+                    await take_report(desk, account, exchange, event.report, "stream")
+            except NO_ANSWER as error:
+                log.warning("stream.broken", account_id=account.id, detail=error.detail)
+            await asyncio.sleep(_RECONNECT_S)
+            await reconcile(desk, account)

@@ -1,0 +1,205 @@
+"""Reconcile: ask the exchange about every order that is not final, and settle the answers.
+
+| what we find                       | what we do                                         |
+|------------------------------------|----------------------------------------------------|
+| the order                          | settle it                                          |
+| "not found", request may still live| nothing: it is no evidence                         |
+| "not found", after validity        | count it; enough of them, spaced, and no foreign   |
+|                                    | fill or order that could be it: absent             |
+| an error, a time-out, a refusal    | nothing: it is no evidence                         |
+| a live order that we had ended     | incident, the account stops, it is cancelled       |
+
+Orders are never sent from here. Two reconcilers do no harm: every change is a guarded
+UPDATE of a row that may have moved on.
+"""
+
+from datetime import datetime, timedelta
+
+from backend.database import Transaction
+from backend.domain.clock import to_row
+from backend.domain.errors import ExchangeRejected, ExchangeUnavailable, OutcomeUnknown
+from backend.domain.order import UNSETTLED
+from backend.domain.trade import is_trade_id
+from backend.exchanges import Exchange
+from backend.services import Desk, log, settle
+from backend.services.execution import request_cancel, take_report
+from backend.store import accounts, audit, ledger, orders, trades
+from backend.store.accounts import Account
+from backend.store.orders import OrderRow
+
+# Clocks and reports may differ by this much around the moment of signing.
+_BEFORE_SIGNING = timedelta(seconds=5)
+_SNAPSHOT_EVERY = timedelta(hours=1)
+
+NO_ANSWER = (ExchangeRejected, ExchangeUnavailable, OutcomeUnknown)
+
+
+async def reconcile_all(desk: Desk) -> None:
+    """Reconcile every account once. One account's exchange being away stops no other."""
+    for account in await desk.database.read(accounts.all_accounts):
+        try:
+            await reconcile(desk, account)
+        except NO_ANSWER as error:
+            log.warning("reconcile.no_answer", account_id=account.id, detail=error.detail)
+
+
+async def reconcile(desk: Desk, account: Account) -> None:
+    """Reconcile one account: unsettled orders first, then the working ones in bulk."""
+    live = await desk.database.read(lambda tx: orders.live(tx, account.number))
+    exchange = await desk.exchange(account)
+    for order in live:
+        if order.state in UNSETTLED:
+            await _look_up(desk, account, exchange, order)
+    await _follow_working(desk, account, exchange, [o for o in live if o.state not in UNSETTLED])
+    await compare_balances(desk, account, exchange)
+
+
+async def _follow_working(
+    desk: Desk, account: Account, exchange: Exchange, working: list[OrderRow]
+) -> None:
+    """Read all open orders at once; look up one by one only those that are missing there."""
+    seen = set()
+    for report in await exchange.open_orders():
+        if not is_trade_id(report.client_order_id):
+            continue  # Somebody traded by hand: tolerated, never attached.
+        seen.add(report.client_order_id)
+        await take_report(desk, account, exchange, report, "look-up")
+    for order in working:
+        if order.trade_id not in seen:
+            await _look_up(desk, account, exchange, order)
+        elif order.cancel_requested_at is not None:
+            symbol = await _symbol(desk, order)
+            await request_cancel(exchange, order.trade_id, symbol)
+            await _look_up(desk, account, exchange, order)
+
+
+async def _symbol(desk: Desk, order: OrderRow) -> str:
+    trade = await desk.database.read(lambda tx: trades.get(tx, order.trade_id))
+    return trade.symbol
+
+
+async def _look_up(desk: Desk, account: Account, exchange: Exchange, order: OrderRow) -> None:
+    symbol = await _symbol(desk, order)
+    asked_at = await exchange.now()
+    try:
+        found = await exchange.find(order.trade_id, symbol)
+    except NO_ANSWER as error:
+        log.info("look_up.no_evidence", trade_id=order.trade_id, detail=error.detail)
+        return
+    if found is not None:
+        await take_report(desk, account, exchange, found, "look-up")
+        # A cancel asked for while the order was not to be found is asked for again now.
+        if order.cancel_requested_at is not None and order.state in UNSETTLED:
+            await request_cancel(exchange, order.trade_id, symbol)
+    elif order.state in UNSETTLED:
+        await _count_absence(desk, account, exchange, order, symbol, asked_at)
+    else:
+        # An order that we saw live is not gone because one answer misses it.
+        log.warning("order.not_found", trade_id=order.trade_id, state=order.state)
+
+
+async def _count_absence(
+    desk: Desk,
+    account: Account,
+    exchange: Exchange,
+    order: OrderRow,
+    symbol: str,
+    asked_at: datetime,
+) -> None:
+    """Count a "not found" that was asked for after the order could no longer be accepted."""
+    rules = exchange.capabilities
+    if asked_at <= order.valid_until + rules.absence_margin:
+        return
+    last = order.looked_up_at
+    if last is not None and order.not_found and asked_at - last < rules.absence_spacing:
+        return
+    answers = order.not_found + 1
+    await desk.database.write(
+        lambda tx: orders.update(
+            tx, order.trade_id, not_found=answers, looked_up_at=to_row(asked_at)
+        )
+    )
+    if answers < rules.absence_answers:
+        return
+    if doubt := await _could_be_ours(desk, account, exchange, order, symbol):
+        await desk.database.write(
+            lambda tx: settle.incident(tx, account, trades.get(tx, order.trade_id), doubt)
+        )
+        return
+    evidence = f"{answers} not found after {to_row(order.valid_until)}, history and fills clear"
+    await desk.database.write(lambda tx: settle.absent(tx, account, order.trade_id, evidence))
+
+
+async def _could_be_ours(
+    desk: Desk, account: Account, exchange: Exchange, order: OrderRow, symbol: str
+) -> str | None:
+    """Return what in the exchange's history could be this order after all, or None."""
+    trade = await desk.database.read(lambda tx: trades.get(tx, order.trade_id))
+    since = order.sign_time - _BEFORE_SIGNING
+    for report in await exchange.orders(symbol, since):
+        if report.client_order_id == order.trade_id:
+            return f"the history holds order {report.exchange_order_id} under its id"
+    fills = [f for f in await exchange.fills(symbol, since) if f.side == trade.side]
+    ids = [(f.exchange_order_id, f.exchange_fill_id) for f in fills]
+    booked = await desk.database.read(
+        lambda tx: orders.known_fill_ids(tx, account.number, symbol, ids)
+    )
+    unbooked = [pair for pair in ids if pair not in booked]
+    return f"fill {unbooked[0][1]} belongs to no known order" if unbooked else None
+
+
+async def compare_balances(desk: Desk, account: Account, exchange: Exchange) -> None:
+    """Keep a snapshot of the exchange's balances, and stop on a difference at rest.
+
+    A difference counts only when nothing of the account moves and the snapshot was asked
+    for after the last posting; two in a row make a break.
+    """
+    before = await desk.database.read(lambda tx: _at_rest(tx, account))
+    if before is None:
+        return
+    told = {b.currency: b for b in await exchange.balances()}
+
+    def body(tx: Transaction) -> None:
+        if _at_rest(tx, account) != before:
+            return
+        ours = {f.currency: f for f in ledger.all_funds(tx, account.number)}
+        wrong = []
+        for currency in sorted({*told, *ours}):
+            total = told[currency].total if currency in told else 0 * ours[currency].total
+            free = told[currency].free if currency in told else total
+            ledger.snapshot(tx, account.number, currency, total, free)
+            if total != ledger.funds(tx, account.number, currency).total:
+                wrong.append(currency)
+        _judge(tx, account, wrong)
+
+    await desk.database.write(body)
+
+
+def _at_rest(tx: Transaction, account: Account) -> int | None:
+    """Return the ledger version when a comparison is due and nothing moves, else None."""
+    now = accounts.by_number(tx, account.number)
+    if orders.live(tx, account.number):
+        return None
+    last = ledger.snapshots(tx, account.number, 1)
+    posted = tx.value("SELECT MAX(at) FROM postings WHERE account = ?", (account.number,))
+    due = not last or last[0]["at"] < to_row(tx.now - _SNAPSHOT_EVERY)
+    doubted = tx.value("SELECT value FROM meta WHERE key = ?", (_doubt_key(account),))
+    newer = bool(last) and posted is not None and posted >= last[0]["at"]
+    return now.ledger_version if due or newer or doubted else None
+
+
+def _doubt_key(account: Account) -> str:
+    return f"balance_doubt:{account.number}"
+
+
+def _judge(tx: Transaction, account: Account, wrong: list[str]) -> None:
+    key = _doubt_key(account)
+    before = tx.value("SELECT value FROM meta WHERE key = ?", (key,))
+    tx.execute("DELETE FROM meta WHERE key = ?", (key,))
+    if not wrong:
+        return
+    tx.insert("meta", {"key": key, "value": ",".join(wrong)})
+    if before and accounts.by_number(tx, account.number).break_reason is None:
+        reason = f"the ledger and the exchange differ in {', '.join(wrong)}"
+        accounts.set_break(tx, account.number, reason)
+        audit.append(tx, "account.break", "system", account=account.number, reason=reason)

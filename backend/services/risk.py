@@ -1,0 +1,264 @@
+"""The kill switch, the operator's settlement, and what the limits leave."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from backend.database import Transaction
+from backend.domain.clock import from_row, to_et
+from backend.domain.errors import Forbidden, NotFound, Refused
+from backend.domain.order import UNSETTLED, OrderState
+from backend.domain.trade import CancelReason, TradeStatus
+from backend.risk import resolve_limits
+from backend.services import Desk, planning, settle, views
+from backend.services.execution import SEND_WITHIN_S, cancel_order
+from backend.services.expiry import cancel_pending
+from backend.services.trading import approval_threshold, visible
+from backend.store import accounts, audit, controls, orders, trades
+from backend.store.accounts import Account
+from backend.store.orders import OrderRow
+from backend.store.tokens import Token
+
+SCOPES = ("global", "account", "symbol")
+_MINUTE = timedelta(seconds=60)
+
+
+async def engage(
+    desk: Desk,
+    caller: Token,
+    *,
+    reason: str,
+    scope: str,
+    account: Account | None,
+    symbol: str | None,
+    cancel_orders: bool,
+) -> dict[str, Any]:
+    """Stop new orders in scope, at once, then deal with what is under way.
+
+    The flag and the end of pending plans are one commit. The answer waits until each
+    order of the scope that was being sent has been sent, or can no longer be.
+
+    Raises:
+        Forbidden: the token may not stop this scope.
+    """
+    _may_engage(caller, scope, account)
+    name = controls.scope_name(scope, account.id if account else None, symbol)
+
+    def body(tx: Transaction) -> tuple[list[str], list[OrderRow], datetime]:
+        controls.set_switch(tx, name, True, reason, caller.principal)
+        audit.append(tx, "kill_switch.engaged", caller.principal, scope=name, reason=reason)
+        ended: list[str] = []
+        under_way: list[OrderRow] = []
+        for covered in _covered(tx, account):
+            ended += cancel_pending(
+                tx, covered.number, caller.principal, CancelReason.KILL_SWITCH, symbol
+            )
+            under_way += _live_orders(tx, covered.number, symbol)
+        return ended, under_way, tx.now
+
+    ended, under_way, engaged_at = await desk.database.write(body)
+    sending = [o.trade_id for o in under_way if o.state is OrderState.SENDING]
+    await _wait_until_sent(desk, sending)
+    reports = []
+    if cancel_orders:
+        reports = [await _cancel(desk, caller, order.trade_id) for order in under_way]
+    return {
+        "scope": scope,
+        "engaged": True,
+        "account_id": account.id if account else None,
+        "environment": account.environment if account else None,
+        "symbol": symbol,
+        "reason": reason,
+        "engaged_at": to_et(engaged_at),
+        "cancelled_trades": ended,
+        "in_flight": sending,
+        "live_orders": [o.trade_id for o in under_way],
+        "cancel_requested": reports,
+        "next": "look at what is listed with get_trade; only an operator can resume",
+    }
+
+
+def _may_engage(caller: Token, scope: str, account: Account | None) -> None:
+    if scope == "account" or account is not None or "admin" in caller.scopes:
+        return
+    if caller.accounts and "approve" not in caller.scopes:
+        raise Forbidden("this token may stop its own accounts: use scope=account")
+    if scope == "global" and "approve" not in caller.scopes:
+        raise Forbidden("this token may stop an account: use scope=account with account_id")
+
+
+def _covered(tx: Transaction, account: Account | None) -> list[Account]:
+    return [account] if account else accounts.all_accounts(tx)
+
+
+def _live_orders(tx: Transaction, account: int, symbol: str | None) -> list[OrderRow]:
+    live = orders.live(tx, account)
+    return [o for o in live if symbol is None or trades.get(tx, o.trade_id).symbol == symbol]
+
+
+async def _wait_until_sent(desk: Desk, trade_ids: Sequence[str]) -> None:
+    """Wait until each has been sent or has passed the gate after which nobody may send it."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + SEND_WITHIN_S * 1.1
+    while loop.time() < deadline:
+        states = await desk.database.read(
+            lambda tx: [orders.get(tx, trade_id).state for trade_id in trade_ids]
+        )
+        if OrderState.SENDING not in states:
+            return
+        await asyncio.sleep(0.02)
+
+
+async def _cancel(desk: Desk, caller: Token, trade_id: str) -> dict[str, Any]:
+    try:
+        order = await cancel_order(desk, caller, trade_id)
+    except Refused as error:
+        return {"trade_id": trade_id, "state": "final", "detail": error.detail}
+    return {
+        "trade_id": trade_id,
+        "state": order["state"],
+        "cancel_requested": order["cancel_requested"],
+    }
+
+
+async def release(
+    desk: Desk,
+    caller: Token,
+    *,
+    reason: str,
+    scope: str,
+    account: Account | None,
+    symbol: str | None,
+) -> dict[str, Any]:
+    """Let new orders through again.
+
+    Raises:
+        NotFound: no such kill switch is engaged.
+    """
+    name = controls.scope_name(scope, account.id if account else None, symbol)
+
+    def body(tx: Transaction) -> None:
+        if controls.engaged(tx, [name]) is None:
+            raise NotFound(f"no kill switch is engaged for {name}")
+        controls.set_switch(tx, name, False, reason, caller.principal)
+        audit.append(tx, "kill_switch.released", caller.principal, scope=name, reason=reason)
+
+    await desk.database.write(body)
+    return {"scope": name, "engaged": False, "reason": reason}
+
+
+async def status(desk: Desk, caller: Token, account: Account) -> dict[str, Any]:
+    """Return kill switches, limits with what they leave, and what waits or works."""
+
+    def body(tx: Transaction) -> dict[str, Any]:
+        limits = resolve_limits(
+            desk.checks, account.environment, desk.config.risk, account.limits, caller.limits
+        )
+        principal, now = caller.principal, tx.now
+        used = {
+            "max_daily_notional": trades.daily_notional(
+                tx, account.number, principal, planning.today(now)
+            ),
+            "max_orders_per_minute": Decimal(
+                trades.claimed_since(tx, account.number, principal, now - _MINUTE)
+            ),
+            "max_pending_trades": Decimal(trades.pending_count(tx, account.number, principal, "")),
+        }
+        mine = {"global", controls.scope_name("account", account.id)}
+        switches = [
+            {
+                "scope": row["scope"],
+                "reason": row["reason"],
+                "by": row["by"],
+                "at": to_et(from_row(row["at"])),
+            }
+            for row in controls.all_engaged(tx)
+            if row["scope"] in mine
+            or row["scope"].startswith(f"symbol:{account.id}:")
+            or row["scope"].count(":") == 1
+            and row["scope"].startswith("symbol:")
+        ]
+        fresh = accounts.by_number(tx, account.number)
+        quarantined = controls.quarantine(tx)
+        threshold = approval_threshold(fresh)
+        return {
+            "account_id": account.id,
+            "environment": account.environment,
+            "currency": account.currency,
+            "enabled": fresh.enabled,
+            "stopped": fresh.break_reason,
+            "quarantined": quarantined,
+            "can_trade": fresh.enabled and not (fresh.break_reason or quarantined or switches),
+            "kill_switches": switches,
+            "checks": [_limit_row(desk, name, limits[name], used) for name in desk.checks],
+            "approval": {"threshold": threshold} if threshold is not None else None,
+            "pending_trades": len(trades.live(tx, account.number, TradeStatus.PENDING)),
+            "open_orders": len(orders.live(tx, account.number)),
+            "as_of": to_et(now),
+        }
+
+    return await desk.database.read(body)
+
+
+def _limit_row(
+    desk: Desk, name: str, limit: Decimal | str | None, used: dict[str, Decimal]
+) -> dict[str, Any]:
+    row: dict[str, Any] = {"check": name, "limit": limit, "unit": desk.checks[name].LIMIT.unit}
+    if name in used:
+        row["used"] = used[name]
+        if isinstance(limit, Decimal):
+            row["headroom"] = limit - used[name]
+    return row
+
+
+async def settle_by_hand(
+    desk: Desk, caller: Token, trade_id: str, outcome: str, reason: str
+) -> dict[str, Any]:
+    """End an order of unknown outcome on the operator's word, with a reason for the audit.
+
+    Args:
+        outcome: `absent`. What was filled is never typed in: it is booked from the
+            exchange's own report, which a look-up fetches.
+
+    Raises:
+        Refused: the order's outcome is not unknown.
+    """
+    if outcome != "absent":
+        raise Refused("--as must be absent: fills are booked from the exchange's report only")
+
+    def body(tx: Transaction) -> dict[str, Any]:
+        trade, account = visible(tx, caller, trade_id)
+        order = orders.find(tx, trade_id)
+        if order is None or order.state not in UNSETTLED:
+            raise Refused(
+                "only an order of unknown outcome is settled by hand",
+                "order_not_open",
+                current_status=trade.status,
+                trade_id=trade_id,
+            )
+        audit.append(
+            tx,
+            "order.settled_by_hand",
+            caller.principal,
+            account=account.number,
+            trade_id=trade_id,
+            outcome=outcome,
+            reason=reason,
+        )
+        settle.absent(tx, account, trade_id, f"by hand: {reason}")
+        return views.load(tx, trade_id)
+
+    return await desk.database.write(body)
+
+
+async def clear_break(desk: Desk, caller: Token, account: Account, reason: str) -> dict[str, Any]:
+    """Let an account take new risk again after an incident was looked into."""
+
+    def body(tx: Transaction) -> None:
+        accounts.set_break(tx, account.number, None)
+        audit.append(tx, "account.resumed", caller.principal, account=account.number, reason=reason)
+
+    await desk.database.write(body)
+    return {"account_id": account.id, "stopped": None}

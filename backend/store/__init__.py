@@ -1,0 +1,1 @@
+"""What we remember: all the SQL, one module per area."""

@@ -1,0 +1,162 @@
+"""Accounts: an exchange's identifier, a label, limits; the row's number never shows."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from backend.database import Row, Transaction, to_json
+from backend.domain.clock import to_row
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One account.
+
+    Attributes:
+        number: the hidden database key.
+        settings: the exchange's own options, as text.
+        limits: limit by check name, as text; plus `approval_threshold`, `band_bps`.
+        break_reason: why no new risk is taken here, or None.
+    """
+
+    number: int
+    exchange: str
+    identifier: str
+    name: str
+    environment: str
+    currency: str
+    enabled: bool
+    settings: Mapping[str, str]
+    limits: Mapping[str, str]
+    credential_version: int
+    ledger_version: int
+    break_reason: str | None
+    created_at: str
+
+    @property
+    def id(self) -> str:
+        """Return the visible reference: `exchange:identifier`."""
+        return f"{self.exchange}:{self.identifier}"
+
+
+def _account(row: Row) -> Account:
+    return Account(
+        number=row["id"],
+        exchange=row["exchange"],
+        identifier=row["identifier"],
+        name=row["name"],
+        environment=row["environment"],
+        currency=row["currency"],
+        enabled=row["state"] == "enabled",
+        settings=json.loads(row["settings"]),
+        limits=json.loads(row["limits"]),
+        credential_version=row["credential_version"],
+        ledger_version=row["ledger_version"],
+        break_reason=row["break_reason"],
+        created_at=row["created_at"],
+    )
+
+
+def insert(
+    tx: Transaction,
+    *,
+    exchange: str,
+    identifier: str,
+    name: str,
+    environment: str,
+    currency: str,
+    settings: Mapping[str, str],
+    limits: Mapping[str, str],
+) -> Account:
+    """Add an account, enabled."""
+    tx.insert(
+        "accounts",
+        {
+            "exchange": exchange,
+            "identifier": identifier,
+            "name": name,
+            "environment": environment,
+            "currency": currency,
+            "state": "enabled",
+            "settings": to_json(dict(settings)),
+            "limits": to_json(dict(limits)),
+            "created_at": to_row(tx.now),
+        },
+    )
+    account = find(tx, f"{exchange}:{identifier}")
+    assert account is not None
+    return account
+
+
+def find(tx: Transaction, account_id: str) -> Account | None:
+    """Return the account named `exchange:identifier`, or None."""
+    exchange, _, identifier = account_id.partition(":")
+    row = tx.row(
+        "SELECT * FROM accounts WHERE exchange = ? AND identifier = ?", (exchange, identifier)
+    )
+    return _account(row) if row else None
+
+
+def by_number(tx: Transaction, number: int) -> Account:
+    """Return the account of a row that refers to it."""
+    row = tx.row("SELECT * FROM accounts WHERE id = ?", (number,))
+    assert row is not None, f"account {number} is referred to and missing"
+    return _account(row)
+
+
+def all_accounts(tx: Transaction, exchange: str | None = None) -> list[Account]:
+    """Return all accounts, oldest first."""
+    rows = tx.rows(
+        "SELECT * FROM accounts WHERE :exchange IS NULL OR exchange = :exchange ORDER BY id",
+        {"exchange": exchange},
+    )
+    return [_account(row) for row in rows]
+
+
+def set_state(tx: Transaction, number: int, enabled: bool) -> None:
+    """Enable or disable."""
+    tx.execute(
+        "UPDATE accounts SET state = ?, ledger_version = ledger_version + 1 WHERE id = ?",
+        ("enabled" if enabled else "disabled", number),
+    )
+
+
+def set_limits(tx: Transaction, number: int, limits: Mapping[str, str]) -> None:
+    """Replace the account's limits."""
+    tx.execute("UPDATE accounts SET limits = ? WHERE id = ?", (to_json(dict(limits)), number))
+
+
+def set_break(tx: Transaction, number: int, reason: str | None) -> None:
+    """Stop, or resume, taking new risk on this account."""
+    tx.execute("UPDATE accounts SET break_reason = ? WHERE id = ?", (reason, number))
+
+
+def delete(tx: Transaction, number: int) -> None:
+    """Delete an account that never traded; the foreign keys refuse any other."""
+    for table in ("balances", "postings", "positions", "snapshots", "daily_notionals"):
+        tx.execute(f"DELETE FROM {table} WHERE account = ?", (number,))  # noqa: S608
+    tx.execute("DELETE FROM accounts WHERE id = ?", (number,))
+
+
+def has_trades(tx: Transaction, number: int) -> bool:
+    """Say whether any trade, live or finished, refers to the account."""
+    return tx.value("SELECT 1 FROM trades WHERE account = ? LIMIT 1", (number,)) is not None
+
+
+def touch_ledger(tx: Transaction, number: int) -> None:
+    """Raise the ledger version: every cached portfolio of the account is stale from here."""
+    tx.execute("UPDATE accounts SET ledger_version = ledger_version + 1 WHERE id = ?", (number,))
+
+
+def public(account: Account) -> dict[str, Any]:
+    """Return what everyone with access may see."""
+    return {
+        "account_id": account.id,
+        "exchange": account.exchange,
+        "name": account.name,
+        "environment": account.environment,
+        "currency": account.currency,
+        "enabled": account.enabled,
+        "stopped": account.break_reason,
+    }

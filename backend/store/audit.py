@@ -1,0 +1,90 @@
+"""The audit: a hash chain, written in the same transaction as each change (Law 8)."""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+from backend.database import Row, Transaction, to_json
+from backend.domain.clock import to_row
+
+GENESIS = "0" * 64
+_PAGE = 10_000
+
+
+def append(
+    tx: Transaction,
+    event: str,
+    actor: str,
+    *,
+    account: int | None = None,
+    trade_id: str | None = None,
+    **detail: Any,
+) -> None:
+    """Add one row to the chain.
+
+    Args:
+        event: `noun.verb`, such as `trade.claimed`.
+        actor: the principal, or `system`.
+        detail: facts as text, numbers of rows, lists and dicts of these; no secrets.
+    """
+    last = tx.row("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1")
+    row = {
+        "seq": last["seq"] + 1 if last else 1,
+        "at": to_row(tx.now),
+        "event": event,
+        "actor": actor,
+        "account": account,
+        "trade_id": trade_id,
+        "detail": to_json(detail),
+        "previous": last["hash"] if last else GENESIS,
+    }
+    tx.insert("audit", {**row, "hash": row_hash(row)})
+
+
+def row_hash(row: Row | dict[str, Any]) -> str:
+    """Return the SHA-256 over everything in the row but its own hash, in hex."""
+    text = to_json({key: row[key] for key in row if key != "hash"})
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def events(
+    tx: Transaction, accounts: list[int] | None, before: int | None, limit: int
+) -> list[Row]:
+    """Return rows newest first, of these accounts only (None: all)."""
+    where, values = ["seq < :before"], {"before": before or 1 << 62, "limit": limit}
+    if accounts is not None:
+        marks = ",".join(str(int(account)) for account in accounts)
+        where.append(f"account IN ({marks})")
+    return tx.rows(
+        f"SELECT * FROM audit WHERE {' AND '.join(where)} ORDER BY seq DESC LIMIT :limit",  # noqa: S608
+        values,
+    )
+
+
+def of_trade(tx: Transaction, trade_id: str) -> list[Row]:
+    """Return the history of one trade, oldest first."""
+    return tx.rows("SELECT * FROM audit WHERE trade_id = ? ORDER BY seq", (trade_id,))
+
+
+def chain(tx: Transaction, after: int = 0) -> Iterator[Row]:
+    """Yield every row after `after`, oldest first."""
+    while page := tx.rows("SELECT * FROM audit WHERE seq > ? ORDER BY seq LIMIT ?", (after, _PAGE)):
+        yield from page
+        after = page[-1]["seq"]
+
+
+def first_break(tx: Transaction) -> tuple[int, str | None, str]:
+    """Walk the whole chain.
+
+    Returns:
+        how many rows are whole, what is wrong with the next one (None: nothing),
+        and the hash of the last whole row.
+    """
+    count, previous = 0, GENESIS
+    for row in chain(tx):
+        if row["seq"] != count + 1:
+            return count, f"row {count + 1} is missing", previous
+        if row["previous"] != previous or row["hash"] != row_hash(row):
+            return count, f"row {row['seq']} was changed", previous
+        count, previous = row["seq"], row["hash"]
+    return count, None, previous

@@ -1,0 +1,215 @@
+"""The schema of `exec-mcp.db`, one function per step; sqlite-utils applies what is missing.
+
+Money is canonical decimal TEXT: SQL neither adds nor compares it (Law 2). Times are
+fixed-width UTC TEXT, so their order is the order of the texts.
+"""
+
+from typing import Any
+
+from sqlite_utils import Migrations
+
+migrations = Migrations("exec-mcp")
+
+_CORE = (
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
+    """CREATE TABLE accounts (
+        id INTEGER PRIMARY KEY,
+        exchange TEXT NOT NULL,
+        identifier TEXT NOT NULL,
+        name TEXT NOT NULL,
+        environment TEXT NOT NULL CHECK (environment IN ('paper', 'testnet', 'demo', 'live')),
+        currency TEXT NOT NULL,
+        state TEXT NOT NULL CHECK (state IN ('enabled', 'disabled')),
+        settings TEXT NOT NULL,
+        limits TEXT NOT NULL,
+        credential_version INTEGER NOT NULL DEFAULT 1,
+        ledger_version INTEGER NOT NULL DEFAULT 0,
+        break_reason TEXT,
+        created_at TEXT NOT NULL,
+        UNIQUE (exchange, identifier)) STRICT""",
+    """CREATE TABLE tokens (
+        kid TEXT PRIMARY KEY,
+        principal TEXT NOT NULL,
+        hash TEXT NOT NULL,
+        scopes TEXT NOT NULL,
+        accounts TEXT NOT NULL,
+        limits TEXT NOT NULL,
+        created_at TEXT NOT NULL,
+        expires_at TEXT,
+        revoked_at TEXT) STRICT""",
+    "CREATE INDEX tokens_principal ON tokens (principal)",
+    """CREATE TABLE trades (
+        number INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        account INTEGER NOT NULL REFERENCES accounts (id),
+        principal TEXT NOT NULL,
+        token_kid TEXT NOT NULL,
+        request_id TEXT,
+        request_hash TEXT NOT NULL,
+        plan_hash TEXT NOT NULL,
+        status TEXT NOT NULL CHECK (status IN
+            ('pending', 'executing', 'working', 'executed', 'cancelled', 'expired', 'failed')),
+        reason TEXT,
+        symbol TEXT NOT NULL,
+        base TEXT NOT NULL,
+        quote_currency TEXT NOT NULL,
+        price_decimals INTEGER NOT NULL,
+        side TEXT NOT NULL CHECK (side IN ('buy', 'sell')),
+        quantity TEXT NOT NULL,
+        order_type TEXT NOT NULL,
+        limit_price TEXT,
+        stop_price TEXT,
+        time_in_force TEXT NOT NULL,
+        price TEXT NOT NULL,
+        worst_price TEXT NOT NULL,
+        band_bps TEXT NOT NULL,
+        quote TEXT NOT NULL,
+        fee TEXT NOT NULL,
+        fee_currency TEXT NOT NULL,
+        notional TEXT,
+        checks TEXT NOT NULL,
+        rules_version TEXT NOT NULL,
+        credential_version INTEGER NOT NULL,
+        buying_power TEXT NOT NULL,
+        approval_required INTEGER NOT NULL,
+        approval_threshold TEXT,
+        approved_by TEXT,
+        approved_at TEXT,
+        incident TEXT,
+        created_at TEXT NOT NULL,
+        expires_at TEXT NOT NULL,
+        order_expires_at TEXT,
+        claimed_at TEXT,
+        finished_at TEXT,
+        version INTEGER NOT NULL DEFAULT 1) STRICT""",
+    "CREATE UNIQUE INDEX trades_request ON trades (principal, request_id)"
+    " WHERE request_id IS NOT NULL",
+    "CREATE INDEX trades_live ON trades (account, status)"
+    " WHERE status IN ('pending', 'executing', 'working')",
+    "CREATE INDEX trades_due ON trades (expires_at) WHERE status = 'pending'",
+    "CREATE INDEX trades_claimed ON trades (account, claimed_at) WHERE claimed_at IS NOT NULL",
+    "CREATE INDEX trades_by_principal ON trades (principal, claimed_at)"
+    " WHERE claimed_at IS NOT NULL",
+    "CREATE INDEX trades_by_account ON trades (account, number)",
+    """CREATE TABLE orders (
+        trade_id TEXT PRIMARY KEY REFERENCES trades (id),
+        account INTEGER NOT NULL REFERENCES accounts (id),
+        state TEXT NOT NULL CHECK (state IN
+            ('sending', 'unknown', 'open', 'partially_filled', 'filled', 'cancelled',
+             'rejected', 'expired', 'not_sent', 'absent')),
+        sign_time TEXT NOT NULL,
+        valid_until TEXT NOT NULL,
+        exchange_order_id TEXT,
+        filled_quantity TEXT NOT NULL,
+        filled_notional TEXT NOT NULL,
+        reported_quantity TEXT NOT NULL,
+        exchange_code TEXT,
+        cancel_requested_at TEXT,
+        not_found INTEGER NOT NULL DEFAULT 0,
+        looked_up_at TEXT,
+        updated_at TEXT NOT NULL,
+        version INTEGER NOT NULL DEFAULT 1) STRICT""",
+    "CREATE INDEX orders_live ON orders (account, state)"
+    " WHERE state IN ('sending', 'unknown', 'open', 'partially_filled')",
+    """CREATE TABLE fills (
+        exchange TEXT NOT NULL,
+        account INTEGER NOT NULL REFERENCES accounts (id),
+        symbol TEXT NOT NULL,
+        exchange_order_id TEXT NOT NULL,
+        exchange_fill_id TEXT NOT NULL,
+        trade_id TEXT REFERENCES trades (id),
+        side TEXT NOT NULL,
+        quantity TEXT NOT NULL,
+        price TEXT NOT NULL,
+        fee TEXT NOT NULL,
+        fee_currency TEXT NOT NULL,
+        liquidity TEXT NOT NULL,
+        executed_at TEXT NOT NULL,
+        booked_at TEXT NOT NULL,
+        PRIMARY KEY (exchange, account, symbol, exchange_order_id, exchange_fill_id)) STRICT""",
+    "CREATE INDEX fills_trade ON fills (trade_id)",
+    """CREATE TABLE balances (
+        account INTEGER NOT NULL REFERENCES accounts (id),
+        currency TEXT NOT NULL,
+        total TEXT NOT NULL,
+        held TEXT NOT NULL,
+        version INTEGER NOT NULL DEFAULT 1,
+        PRIMARY KEY (account, currency)) STRICT""",
+    """CREATE TABLE holds (
+        trade_id TEXT NOT NULL REFERENCES trades (id),
+        account INTEGER NOT NULL REFERENCES accounts (id),
+        currency TEXT NOT NULL,
+        reserved TEXT NOT NULL,
+        posted TEXT NOT NULL,
+        voided TEXT NOT NULL,
+        open INTEGER NOT NULL CHECK (open IN (0, 1)),
+        PRIMARY KEY (trade_id, currency)) STRICT""",
+    "CREATE INDEX holds_open ON holds (account, currency) WHERE open = 1",
+    """CREATE TABLE postings (
+        id INTEGER PRIMARY KEY,
+        account INTEGER NOT NULL REFERENCES accounts (id),
+        currency TEXT NOT NULL,
+        amount TEXT NOT NULL,
+        kind TEXT NOT NULL CHECK (kind IN ('opening', 'fill', 'adjustment')),
+        trade_id TEXT,
+        exchange_fill_id TEXT,
+        at TEXT NOT NULL) STRICT""",
+    "CREATE INDEX postings_account ON postings (account, currency)",
+    """CREATE TABLE positions (
+        account INTEGER NOT NULL REFERENCES accounts (id),
+        symbol TEXT NOT NULL,
+        quantity TEXT NOT NULL,
+        cost TEXT NOT NULL,
+        realized_pnl TEXT NOT NULL,
+        PRIMARY KEY (account, symbol)) STRICT""",
+    """CREATE TABLE snapshots (
+        id INTEGER PRIMARY KEY,
+        account INTEGER NOT NULL REFERENCES accounts (id),
+        at TEXT NOT NULL,
+        currency TEXT NOT NULL,
+        exchange_total TEXT NOT NULL,
+        exchange_free TEXT NOT NULL,
+        ledger_total TEXT NOT NULL) STRICT""",
+    "CREATE INDEX snapshots_account ON snapshots (account, id)",
+    """CREATE TABLE kill_switches (
+        scope TEXT PRIMARY KEY,
+        engaged INTEGER NOT NULL CHECK (engaged IN (0, 1)),
+        epoch INTEGER NOT NULL,
+        reason TEXT NOT NULL,
+        by TEXT NOT NULL,
+        at TEXT NOT NULL) STRICT""",
+    """CREATE TABLE daily_notionals (
+        account INTEGER NOT NULL REFERENCES accounts (id),
+        principal TEXT NOT NULL,
+        day TEXT NOT NULL,
+        notional TEXT NOT NULL,
+        PRIMARY KEY (account, principal, day)) STRICT""",
+    """CREATE TABLE leases (
+        name TEXT PRIMARY KEY,
+        owner TEXT NOT NULL,
+        expires_at TEXT NOT NULL) STRICT""",
+    """CREATE TABLE audit (
+        seq INTEGER PRIMARY KEY,
+        at TEXT NOT NULL,
+        event TEXT NOT NULL,
+        actor TEXT NOT NULL,
+        account INTEGER,
+        trade_id TEXT,
+        detail TEXT NOT NULL,
+        previous TEXT NOT NULL,
+        hash TEXT NOT NULL) STRICT""",
+    "CREATE INDEX audit_trade ON audit (trade_id) WHERE trade_id IS NOT NULL",
+    """CREATE TRIGGER audit_is_never_updated BEFORE UPDATE ON audit
+        BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END""",
+    """CREATE TRIGGER audit_is_never_replaced BEFORE INSERT ON audit
+        WHEN EXISTS (SELECT 1 FROM audit WHERE seq >= NEW.seq)
+        BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END""",
+    """CREATE TRIGGER audit_is_never_deleted BEFORE DELETE ON audit
+        BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END""",
+)
+
+
+@migrations()
+def core(database: Any) -> None:
+    for statement in _CORE:
+        database.execute(statement)

@@ -1,0 +1,357 @@
+"""Trades: plans and what became of them. Every change of status is a guarded UPDATE."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from backend.database import Row, Transaction
+from backend.domain import exact_json
+from backend.domain.clock import from_row, to_row
+from backend.domain.money import stored, to_text
+from backend.domain.order import OrderTerms, OrderType, Side, TimeInForce
+from backend.domain.trade import TRADE_EDGES, TradeStatus
+
+# Which statuses a change may start from.
+_BEFORE = {
+    after: tuple(before for before, edges in TRADE_EDGES.items() if after in edges)
+    for after in TradeStatus
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """One row of `trades`. Money is Decimal, times are aware UTC.
+
+    Attributes:
+        account: the account's hidden number.
+        notional: quantity × worst_price in the account's currency; None without a conversion.
+        reason: why it failed or was cancelled.
+        incident: what contradicts what we had recorded, for the operator.
+        checks, quote: as they were answered by plan, ready for JSON.
+    """
+
+    number: int
+    id: str
+    account: int
+    principal: str
+    token_kid: str
+    request_id: str | None
+    request_hash: str
+    plan_hash: str
+    status: TradeStatus
+    reason: str | None
+    symbol: str
+    base: str
+    quote_currency: str
+    price_decimals: int
+    side: Side
+    quantity: Decimal
+    order_type: OrderType
+    limit_price: Decimal | None
+    stop_price: Decimal | None
+    time_in_force: TimeInForce
+    price: Decimal
+    worst_price: Decimal
+    band_bps: Decimal
+    quote: dict[str, Any]
+    fee: Decimal
+    fee_currency: str
+    notional: Decimal | None
+    checks: list[dict[str, Any]]
+    rules_version: str
+    credential_version: int
+    buying_power: Decimal
+    approval_required: bool
+    approval_threshold: Decimal | None
+    approved_by: str | None
+    approved_at: datetime | None
+    incident: str | None
+    created_at: datetime
+    expires_at: datetime
+    order_expires_at: datetime | None
+    claimed_at: datetime | None
+    finished_at: datetime | None
+    version: int
+
+    @property
+    def terms(self) -> OrderTerms:
+        """Return what was asked for."""
+        return OrderTerms(
+            self.symbol,
+            self.side,
+            self.quantity,
+            self.order_type,
+            self.limit_price,
+            self.stop_price,
+            self.time_in_force,
+        )
+
+
+_DECIMALS = frozenset(
+    {
+        "quantity",
+        "limit_price",
+        "stop_price",
+        "price",
+        "worst_price",
+        "band_bps",
+        "fee",
+        "notional",
+        "buying_power",
+        "approval_threshold",
+    }
+)
+_TIMES = frozenset(
+    {"approved_at", "created_at", "expires_at", "order_expires_at", "claimed_at", "finished_at"}
+)
+_JSON = frozenset({"quote", "checks"})
+_NAMES = tuple(field.name for field in fields(Trade))
+
+
+def _read(name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if name in _DECIMALS:
+        return stored(value)
+    if name in _TIMES:
+        return from_row(value)
+    return exact_json.loads(value) if name in _JSON else value
+
+
+def _trade(row: Row) -> Trade:
+    values = {name: _read(name, row[name]) for name in _NAMES}
+    values["status"] = TradeStatus(values["status"])
+    values["side"] = Side(values["side"])
+    values["order_type"] = OrderType(values["order_type"])
+    values["time_in_force"] = TimeInForce(values["time_in_force"])
+    values["approval_required"] = bool(values["approval_required"])
+    return Trade(**values)
+
+
+def _written(name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if name in _DECIMALS:
+        return to_text(value)
+    if name in _TIMES:
+        return to_row(value)
+    return exact_json.dumps(value) if name in _JSON else value
+
+
+def insert(tx: Transaction, values: dict[str, Any]) -> Trade:
+    """Store a new pending trade from the fields of `Trade`, and return it."""
+    tx.insert("trades", {name: _written(name, value) for name, value in values.items()})
+    return get(tx, values["id"])
+
+
+def find(tx: Transaction, trade_id: str) -> Trade | None:
+    """Return the trade, or None."""
+    row = tx.row("SELECT * FROM trades WHERE id = ?", (trade_id,))
+    return _trade(row) if row else None
+
+
+def get(tx: Transaction, trade_id: str) -> Trade:
+    """Return a trade that is known to exist."""
+    trade = find(tx, trade_id)
+    assert trade is not None, f"{trade_id} is referred to and missing"
+    return trade
+
+
+def by_request(tx: Transaction, principal: str, request_id: str) -> Trade | None:
+    """Return what this principal planned under `request_id`, ever."""
+    row = tx.row(
+        "SELECT * FROM trades WHERE principal = ? AND request_id = ?", (principal, request_id)
+    )
+    return _trade(row) if row else None
+
+
+def claim(tx: Transaction, trade_id: str) -> bool:
+    """Move pending -> executing, for exactly one caller (Law 4). Returns whether it won."""
+    now = to_row(tx.now)
+    return (
+        tx.execute(
+            "UPDATE trades SET status = 'executing', claimed_at = :now, version = version + 1"
+            " WHERE id = :id AND status = 'pending' AND expires_at > :now",
+            {"id": trade_id, "now": now},
+        )
+        == 1
+    )
+
+
+def move(tx: Transaction, trade_id: str, after: TradeStatus, reason: str | None = None) -> bool:
+    """Move to `after` if that edge is legal from the present status. Returns whether it was."""
+    before = _BEFORE[after]
+    marks = ",".join(f"'{status}'" for status in before)
+    finished = after not in (TradeStatus.EXECUTING, TradeStatus.WORKING)
+    return (
+        tx.execute(
+            f"UPDATE trades SET status = :after, reason = :reason, version = version + 1,"  # noqa: S608
+            f" finished_at = CASE WHEN :finished THEN :now ELSE finished_at END"
+            f" WHERE id = :id AND status IN ({marks})",
+            {
+                "id": trade_id,
+                "after": after.value,
+                "reason": reason,
+                "finished": int(finished),
+                "now": to_row(tx.now),
+            },
+        )
+        == 1
+    )
+
+
+def approve(tx: Transaction, trade: Trade, by: str, expires_at: datetime) -> bool:
+    """Approve a pending plan once, for exactly the terms that were shown."""
+    return (
+        tx.execute(
+            "UPDATE trades SET approved_by = :by, approved_at = :now, expires_at = :expires,"
+            " version = version + 1 WHERE id = :id AND status = 'pending' AND expires_at > :now"
+            " AND approved_by IS NULL AND plan_hash = :hash",
+            {
+                "id": trade.id,
+                "by": by,
+                "now": to_row(tx.now),
+                "expires": to_row(expires_at),
+                "hash": trade.plan_hash,
+            },
+        )
+        == 1
+    )
+
+
+def note_incident(tx: Transaction, trade_id: str, incident: str) -> None:
+    """Write down what contradicts our record, after what was noted before."""
+    tx.execute(
+        "UPDATE trades SET incident = COALESCE(incident || '; ', '') || :incident,"
+        " version = version + 1"
+        " WHERE id = :id",
+        {"id": trade_id, "incident": incident},
+    )
+
+
+def due(tx: Transaction, account: int | None = None) -> list[Trade]:
+    """Return pending trades whose time has passed, oldest first."""
+    rows = tx.rows(
+        "SELECT * FROM trades WHERE status = 'pending' AND expires_at <= :now"
+        " AND (:account IS NULL OR account = :account) ORDER BY expires_at LIMIT 1000",
+        {"now": to_row(tx.now), "account": account},
+    )
+    return [_trade(row) for row in rows]
+
+
+def live(tx: Transaction, account: int, *statuses: TradeStatus) -> list[Trade]:
+    """Return the account's trades in these live statuses, oldest first."""
+    marks = ",".join(f"'{status}'" for status in statuses)
+    rows = tx.rows(
+        f"SELECT * FROM trades WHERE account = ? AND status IN ({marks}) ORDER BY number",  # noqa: S608
+        (account,),
+    )
+    return [_trade(row) for row in rows]
+
+
+def pending_count(tx: Transaction, account: int, principal: str, but: str) -> int:
+    """Return how many plans of this principal wait here, `but` not counted."""
+    return int(
+        tx.value(
+            "SELECT COUNT(*) FROM trades WHERE account = ? AND status = 'pending'"
+            " AND principal = ? AND id <> ? AND expires_at > ?",
+            (account, principal, but, to_row(tx.now)),
+        )
+    )
+
+
+def claimed_since(tx: Transaction, account: int, principal: str, since: datetime) -> int:
+    """Return how many claims this principal made here since then, at most 100,000."""
+    return int(
+        tx.value(
+            "SELECT COUNT(*) FROM (SELECT 1 FROM trades INDEXED BY trades_claimed"
+            " WHERE account = ? AND claimed_at > ? AND principal = ? LIMIT 100000)",
+            (account, to_row(since), principal),
+        )
+    )
+
+
+def twin(tx: Transaction, order: dict[str, Any], since: datetime) -> str | None:
+    """Return another live or recently claimed trade with the same order, or None.
+
+    Args:
+        order: id, account, symbol, side and quantity, as they are stored.
+    """
+    same = "account = :account AND symbol = :symbol AND side = :side AND quantity = :quantity"
+    found: str | None = tx.value(
+        f"SELECT id FROM trades WHERE {same} AND id <> :id"  # noqa: S608
+        " AND status IN ('pending', 'executing', 'working')"
+        " AND (status <> 'pending' OR expires_at > :now)"
+        f" UNION ALL SELECT id FROM trades INDEXED BY trades_claimed WHERE {same}"
+        " AND id <> :id AND claimed_at > :since LIMIT 1",
+        {**order, "now": to_row(tx.now), "since": to_row(since)},
+    )
+    return found
+
+
+def notionals_since(
+    tx: Transaction, account: int, principal: str, since: datetime, but: str
+) -> list[Decimal | None]:
+    """Return the notionals that this principal confirmed here since then, or has pending."""
+    rows = tx.rows(
+        "SELECT notional FROM trades WHERE principal = :principal AND account = :account"
+        " AND claimed_at > :since AND id <> :but"
+        " UNION ALL SELECT notional FROM trades WHERE principal = :principal"
+        " AND account = :account AND status = 'pending' AND expires_at > :now AND id <> :but",
+        {
+            "principal": principal,
+            "account": account,
+            "since": to_row(since),
+            "now": to_row(tx.now),
+            "but": but,
+        },
+    )
+    return [stored(row["notional"]) if row["notional"] else None for row in rows]
+
+
+def daily_notional(tx: Transaction, account: int, principal: str, day: str) -> Decimal:
+    """Return what this principal confirmed here on `day` (ET), account currency."""
+    text = tx.value(
+        "SELECT notional FROM daily_notionals WHERE account = ? AND principal = ? AND day = ?",
+        (account, principal, day),
+    )
+    return stored(text) if text else Decimal(0)
+
+
+def add_daily_notional(
+    tx: Transaction, account: int, principal: str, day: str, notional: Decimal
+) -> None:
+    """Count a claim towards the day."""
+    total = daily_notional(tx, account, principal, day) + notional
+    tx.execute(
+        "INSERT INTO daily_notionals(account, principal, day, notional) VALUES(?, ?, ?, ?)"
+        " ON CONFLICT(account, principal, day) DO UPDATE SET notional = excluded.notional",
+        (account, principal, day, to_text(total)),
+    )
+
+
+def page(
+    tx: Transaction,
+    accounts: Sequence[int],
+    *,
+    status: str | None = None,
+    symbol: str | None = None,
+    before: int | None = None,
+    limit: int = 20,
+) -> list[Trade]:
+    """Return trades newest first; `before` is the number the last page ended with."""
+    marks = ",".join(str(int(account)) for account in accounts) or "NULL"
+    rows = tx.rows(
+        f"SELECT * FROM trades WHERE account IN ({marks}) AND number < :before"  # noqa: S608
+        " AND (:status IS NULL OR status = :status)"
+        " AND (:symbol IS NULL OR symbol = :symbol) ORDER BY number DESC LIMIT :limit",
+        {
+            "before": before or 1 << 62,
+            "status": status,
+            "symbol": symbol,
+            "limit": limit,
+        },
+    )
+    return [_trade(row) for row in rows]

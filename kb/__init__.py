@@ -1,0 +1,1 @@
+"""The knowledge base, read as package data: `importlib.resources.files("kb")`."""
