@@ -7,6 +7,7 @@ import stat
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 import httpx
@@ -25,7 +26,7 @@ from backend.exchanges import Context
 from backend.exchanges.paper.faults import FaultScript
 from backend.prices import open_prices
 from backend.services import Desk
-from backend.services.accounts import ensure_paper_main
+from backend.services.accounts import OPENING_BALANCE, ensure_paper_main
 from backend.services.keeper import Keeper
 from backend.services.tokens import ensure_first_tokens, read_key
 from backend.store.migrations import migrations
@@ -60,6 +61,7 @@ async def open_backend(
     faults: FaultScript | None = None,
     new_id: Callable[[], str] = new_trade_id,
     background: bool = True,
+    opening: Decimal = OPENING_BALANCE,
 ) -> AsyncIterator[Backend]:
     """Open the home's databases, exchanges and API, and close them at the end.
 
@@ -68,6 +70,7 @@ async def open_backend(
         faults: what the paper exchange shall do wrong.
         background: sweep, reconcile and follow streams once a second; without it
             `keeper.tick()` does so when called.
+        opening: USD on `paper:main`, when this start makes it.
 
     Raises:
         SettingError: a risk limit or the price source is malformed.
@@ -96,7 +99,7 @@ async def open_backend(
     keeper = Keeper(desk)
     try:
         await ensure_first_tokens(desk, key)
-        await ensure_paper_main(desk)
+        await ensure_paper_main(desk, opening)
         if background:
             keeper.start()
         yield Backend(desk, create_api(desk, key, instance), key, instance, keeper)

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import sqlite_utils
 from sqlite_utils import Migrations
@@ -26,8 +27,27 @@ try:
 except ImportError:  # No wheel for this platform: the interpreter's own.
     import sqlite3  # noqa: TID251
 
+__all__ = [
+    "Database",
+    "Durability",
+    "Row",
+    "Transaction",
+    "choose_durability",
+    "has_wal_reset_bug",
+    "small_json",
+    "sqlite3",
+    "to_json",
+]
+
 T = TypeVar("T")
-Row = Mapping[str, Any]
+
+
+class Row(Protocol):
+    """A row by column name, as `sqlite3.Row` is: `dict(row)` works, `row.get` does not."""
+
+    def __getitem__(self, name: str) -> Any: ...
+    def keys(self) -> Iterable[str]: ...
+
 
 LOCK_TIMEOUT_S = 5.0
 CLOCK_TOLERANCE = timedelta(seconds=5)
@@ -62,18 +82,29 @@ def choose_durability(version: tuple[int, ...] = sqlite3.sqlite_version_info) ->
 
 
 class Transaction:
-    """An open transaction: SQL in, rows out, and the transaction's own time.
+    """An open transaction: SQL in, rows out, and the transaction's own time."""
 
-    Attributes:
-        now: `max(clock, high water)`, read after the lock was taken; the same for
-            the whole transaction.
-        clock_behind: the clock is more than 5 s behind the latest time ever stored.
-    """
-
-    def __init__(self, connection: Any, now: datetime, clock_behind: bool) -> None:
+    def __init__(self, connection: Any, clock: Clock, now: datetime | None = None) -> None:
         self._connection = connection
-        self.now = now
-        self.clock_behind = clock_behind
+        self._clock = clock
+        self._now = now
+
+    @property
+    def now(self) -> datetime:
+        """Return `max(clock, high water)`: the same for the whole transaction.
+
+        A write stores it, and reads it after the lock was taken.
+        """
+        if self._now is None:
+            mark = self.value("SELECT value FROM meta WHERE key = 'high_water'")
+            clock = self._clock()
+            self._now = clock if mark is None else max(clock, from_row(mark))
+        return self._now
+
+    @property
+    def clock_behind(self) -> bool:
+        """Say whether the clock is more than 5 s behind the latest time ever stored."""
+        return self.now - self._clock() > CLOCK_TOLERANCE
 
     def execute(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> int:
         """Run one statement and return how many rows it changed."""
@@ -92,7 +123,7 @@ class Transaction:
     def value(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> Any:
         """Return the first column of the first row, or None."""
         found = self._connection.execute(sql, values).fetchone()
-        return None if found is None else next(iter(found.values()))
+        return None if found is None else found[0]
 
     def insert(self, table: str, values: Mapping[str, Any]) -> int:
         """Insert one row and return how many rows that made. `table` is never user input."""
@@ -137,8 +168,7 @@ class Database:
         async with self._writing:
             await _patiently(lambda: self._writer.execute("BEGIN IMMEDIATE"))
             try:
-                transaction = self._opened()
-                result = body(transaction)
+                result = body(self._opened())
                 await self._commit()
             except BaseException:
                 with suppress(sqlite3.OperationalError):  # SQLite may have rolled back by itself.
@@ -152,7 +182,7 @@ class Database:
         def whole() -> T:
             self._reader.execute("BEGIN")
             try:
-                return body(self._snapshot())
+                return body(Transaction(self._reader, self._clock))
             finally:
                 self._reader.execute("ROLLBACK")
 
@@ -174,30 +204,17 @@ class Database:
 
     def check(self) -> list[str]:
         """Return SQLite's own complaints about the file; empty when it is whole."""
-        answers = [next(iter(r.values())) for r in self._reader.execute("PRAGMA quick_check")]
+        answers = [row[0] for row in self._reader.execute("PRAGMA quick_check")]
         return [] if answers == ["ok"] else answers
 
     def _opened(self) -> Transaction:
-        clock = self._clock()
-        mark = self._high_water(self._writer)
-        now = clock if mark is None or clock > mark else mark
-        if now != mark:
-            self._writer.execute(
-                "INSERT INTO meta(key, value) VALUES('high_water', :now)"
-                " ON CONFLICT(key) DO UPDATE SET value = :now",
-                {"now": to_row(now)},
-            )
-        return Transaction(self._writer, now, now - clock > CLOCK_TOLERANCE)
-
-    def _snapshot(self) -> Transaction:
-        clock = self._clock()
-        mark = self._high_water(self._reader)
-        now = clock if mark is None or clock > mark else mark
-        return Transaction(self._reader, now, now - clock > CLOCK_TOLERANCE)
-
-    def _high_water(self, connection: Any) -> datetime | None:
-        row = connection.execute("SELECT value FROM meta WHERE key = 'high_water'").fetchone()
-        return None if row is None else from_row(row["value"])
+        """Raise the high-water mark to the clock, or take the mark where the clock is behind."""
+        mark = self._writer.execute(
+            "INSERT INTO meta(key, value) VALUES('high_water', :now)"
+            " ON CONFLICT(key) DO UPDATE SET value = MAX(value, :now) RETURNING value",
+            {"now": to_row(self._clock())},
+        ).fetchone()
+        return Transaction(self._writer, self._clock, from_row(mark[0]))
 
     async def _commit(self) -> None:
         try:
@@ -235,26 +252,26 @@ def _is_busy(error: Exception) -> bool:
 
 def _connect(path: Path, durability: Durability) -> Any:
     connection = sqlite3.connect(
-        str(path), timeout=LOCK_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        str(path),
+        timeout=LOCK_TIMEOUT_S,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=512,
     )
-    connection.row_factory = _as_dict
+    connection.row_factory = sqlite3.Row
     for pragma in (
         f"journal_mode={durability.journal_mode}",
         f"synchronous={durability.synchronous}",
         "foreign_keys=ON",
     ):
         connection.execute(f"PRAGMA {pragma}")
-    mode = next(iter(connection.execute("PRAGMA journal_mode").fetchone().values()))
+    mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
     if mode.lower() != durability.journal_mode.lower():
         connection.close()
         raise RuntimeError(f"{path.name}: journal mode is {mode}, wanted {durability.journal_mode}")
     # From here on waiting is asynchronous: see `_patiently`.
     connection.execute("PRAGMA busy_timeout=0")
     return connection
-
-
-def _as_dict(cursor: Any, values: Iterable[Any]) -> dict[str, Any]:
-    return {column[0]: value for column, value in zip(cursor.description, values, strict=True)}
 
 
 def _migrate(connection: Any, migrations: Migrations) -> None:
@@ -278,7 +295,7 @@ def _migrate(connection: Any, migrations: Migrations) -> None:
             connection.execute("ROLLBACK")
             raise
     finally:
-        connection.row_factory = _as_dict
+        connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA busy_timeout=0")
 
 
@@ -295,3 +312,9 @@ def _make_private(path: Path) -> None:
 def to_json(value: Any) -> str:
     """Return compact JSON for a TEXT column."""
     return json.dumps(value, separators=(",", ":"), sort_keys=True)
+
+
+@lru_cache(maxsize=1024)
+def small_json(text: str) -> Any:
+    """Return a small JSON column that is read again and again. Do not change the result."""
+    return json.loads(text)

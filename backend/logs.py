@@ -3,6 +3,7 @@
 import logging
 import re
 import sys
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
@@ -11,7 +12,7 @@ _SECRET = re.compile(r"xmcp_[A-Za-z0-9_]+|(?i:bearer)\s+\S+")
 _KEYS = frozenset({"token", "secret", "password", "authorization", "credential", "key"})
 
 
-def redact(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
+def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Replace what looks like a credential, by its key or by its form."""
     for name, value in event.items():
         if name.lower() in _KEYS:

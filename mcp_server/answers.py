@@ -17,6 +17,7 @@ from mcp_server.backend_client import Reply
 from mcp_server.codes import KNOWN_CODES
 
 _CONFIRM_ANSWERS = (200, 202)
+_NOT_FOUND = 404
 _UNAVAILABLE = 503
 
 
@@ -61,7 +62,12 @@ def answer(reply: Reply) -> ToolResult:
 def confirm_answer(reply: Reply, trade_id: str) -> ToolResult:
     """Return the result of a confirm: only what is about this trade is believed."""
     data = reply.data
-    if data is None or data.get("trade_id") != trade_id:
+    if data is None:
+        return unknown(trade_id)
+    if reply.status == _NOT_FOUND and data.get("code") == "not_found" and reply.is_problem:
+        # Missing and foreign trades answer the same bytes, so no trade is named.
+        return refused(reply.text)
+    if data.get("trade_id") != trade_id:
         return unknown(trade_id)
     if reply.status in _CONFIRM_ANSWERS and not reply.is_problem:
         return success(reply.text, data)
@@ -90,19 +96,17 @@ def unknown(trade_id: str) -> ToolResult:
     return success(json.dumps(data, separators=(",", ":")), data)
 
 
-def missing(trade_id: str, *, confirming: bool = False) -> ToolResult:
+def missing() -> ToolResult:
     """Return what the backend says of a trade that does not exist, without asking it.
 
     For ids that do not have the form of ours and so may not stand in a path.
     """
-    facts = {"trade_id": trade_id[:80]} if confirming else {}
     body = {
         "type": "about:blank",
         "title": "Not Found",
         "status": 404,
         "code": "not_found",
         "detail": "no such thing, or not yours",
-        **facts,
     }
     return refused(json.dumps(body, separators=(",", ":")))
 

@@ -134,7 +134,7 @@ async def read_body(request: Request) -> Any:
     """Return the body's JSON object; {} when it is empty.
 
     Raises:
-        HTTPRefusal: too large, or not JSON by its media type.
+        BodyRefused: too large, or not JSON by its media type.
         Refused: not strict JSON.
     """
     chunks, size = [], 0
@@ -160,9 +160,3 @@ class BodyRefused(Exception):
     def __init__(self, status: int, code: str, detail: str) -> None:
         super().__init__(detail)
         self.response = problem_response(status, code, detail)
-
-
-async def on_body_refused(_: Request, error: Exception) -> Response:
-    """Answer a body that is too large or of the wrong media type."""
-    assert isinstance(error, BodyRefused)
-    return error.response

@@ -4,7 +4,6 @@ from typing import Any
 
 from backend.api.fields import Field
 from backend.api.http import Answer, Call, Route
-from backend.domain.errors import ExecError, NotFound
 from backend.domain.instrument import normalise_symbol
 from backend.domain.order import OrderState, OrderType, Side, TimeInForce
 from backend.domain.trade import FailReason, TradeStatus
@@ -64,15 +63,7 @@ async def get_trade(call: Call) -> Any:
 
 
 async def confirm(call: Call) -> Answer:
-    trade_id = call.path["trade_id"]
-    try:
-        trade = await execution.confirm(call.desk, call.caller, trade_id)
-    except NotFound:
-        raise
-    except ExecError as error:
-        # Whoever reads the answer must be able to tell which trade it is about.
-        error.facts = {"trade_id": trade_id, **error.facts}
-        raise
+    trade = await execution.confirm(call.desk, call.caller, call.path["trade_id"])
     status = trade["status"]
     if status == TradeStatus.EXECUTING:
         return Answer(202, trade)

@@ -18,6 +18,12 @@ class NumberText(str):
     __slots__ = ()
 
 
+class RawJson(str):
+    """JSON text of our own making: written as it stands, not as a string."""
+
+    __slots__ = ()
+
+
 def dumps(value: Any) -> str:
     """Return compact JSON. Decimals are written in full, never with an exponent."""
     parts: list[str] = []
@@ -27,6 +33,9 @@ def dumps(value: Any) -> str:
 
 def _write(value: Any, emit: Any) -> None:
     if isinstance(value, str):
+        if isinstance(value, RawJson):
+            emit(str(value))
+            return
         emit(_quoted(value.value if isinstance(value, Enum) else value))
     elif value is None:
         emit("null")

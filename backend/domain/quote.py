@@ -45,6 +45,11 @@ class Prices(Protocol):
     name: str
     replayable: bool
 
+    @property
+    def symbols(self) -> Sequence[str]:
+        """Return what it has prices for; empty when it cannot list them."""
+        ...
+
     async def quote(self, symbol: str) -> Quote | None:
         """Return the quote at the clock's now, or None when there is none."""
         ...

@@ -167,7 +167,7 @@ class Exchange(Protocol):
         ...
 
     def events(self, after: int | None = None) -> AsyncIterator[Event]:
-        """Stream reports of this account's orders; from `after` on where it can be resumed."""
+        """Stream reports of this account's orders: after that event, None: from now on."""
         ...
 
     async def close(self) -> None:
@@ -179,6 +179,8 @@ class ExchangeModule(Protocol):
     """What each file of this folder offers.
 
     `SETTINGS` names each `account add` option with its default and a sentence of help.
+    An exchange whose accounts are ours to make also offers `open_account` and
+    `reset_account`; only paper does.
     """
 
     CAPABILITIES: Capabilities
@@ -189,5 +191,9 @@ class ExchangeModule(Protocol):
         ...
 
     async def open_account(self, account: AccountKey, context: Context, **opening: Any) -> None:
-        """Create the account at the exchange where that is ours to do (paper only)."""
+        """Create the account, with its opening balance."""
+        ...
+
+    async def reset_account(self, account: AccountKey, context: Context) -> None:
+        """Put the account back to its opening balance and cancel its live orders."""
         ...

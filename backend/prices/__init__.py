@@ -5,11 +5,11 @@ argument is what follows the colon: `replay:FILE` is `open_source("FILE", …)`.
 """
 
 import sys
-from typing import Protocol
+from typing import Protocol, cast
 
+from backend import plugins
 from backend.domain.clock import Clock
 from backend.domain.quote import Prices
-from backend.plugins import load
 from backend.prices._market import LISTINGS, Listing, tick_size
 
 __all__ = ["FORMS", "LISTINGS", "Listing", "PriceSourceModule", "open_prices", "tick_size"]
@@ -35,10 +35,11 @@ def open_prices(source: str, clock: Clock, seed: int = 0) -> Prices:
         ValueError: unknown or malformed; the message names it and the valid forms.
     """
     name, _, argument = source.strip().partition(":")
-    modules = load(sys.modules[__name__])
-    if name not in modules:
+    package = sys.modules[__name__]
+    if name not in plugins.names(package):
         raise ValueError(f"unknown price source {source!r}; valid: {FORMS}")
-    module: PriceSourceModule = modules[name]
+    # Only the chosen one: `mcp` brings half a second of imports.
+    module = cast(PriceSourceModule, plugins.load_one(package, name))
     try:
         return module.open_source(argument, clock, seed)
     except ValueError as error:

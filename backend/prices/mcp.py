@@ -46,6 +46,7 @@ class McpPrices:
     """
 
     replayable = False
+    symbols: Sequence[str] = ()
 
     def __init__(self, name: str, server: Any, tool: str, clock: Clock) -> None:
         self.name = name

@@ -7,7 +7,7 @@ inside the claim's own transaction. A missing fact blocks (Law 7).
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol, cast
@@ -95,9 +95,9 @@ class RiskView:
     twin: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Finding:
-    """One check's answer.
+    """One check's answer; `run` adds the check's name.
 
     Attributes:
         status: `pass`, `warn`, `block` or `not_run`.
@@ -123,9 +123,6 @@ class Finding:
             if getattr(self, name) not in (None, ""):
                 shown[name] = getattr(self, name)
         return shown
-
-
-NOT_SET = Finding("not_run", detail="no limit is set")
 
 
 def blocked(detail: str) -> Finding:
@@ -181,8 +178,11 @@ def run(
     findings = []
     for name, module in checks.items():
         limit = limits[name]
-        finding = NOT_SET if limit is None else module.check(view, limit)
-        findings.append(replace(finding, check=name))
+        finding = Finding("not_run", detail="no limit is set")
+        if limit is not None:
+            finding = module.check(view, limit)
+        finding.check = name
+        findings.append(finding)
     return findings
 
 

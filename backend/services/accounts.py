@@ -23,6 +23,9 @@ _NAME = re.compile(r"[A-Za-z0-9 _.-]{1,64}", re.ASCII)
 _CURRENCY = re.compile(r"[A-Z0-9]{2,10}", re.ASCII)
 _MOST_INSTRUMENTS = 50
 
+# Of a paper account, where nothing else is said; in its currency.
+OPENING_BALANCE = Decimal(100_000)
+
 # Beside the limits of the risk checks.
 EXTRA_LIMITS = ("approval_threshold", "band_bps")
 
@@ -41,7 +44,7 @@ class NewAccount:
     identifier: str
     name: str
     currency: str = "USD"
-    balance: Decimal = Decimal(100_000)
+    balance: Decimal = OPENING_BALANCE
     settings: Mapping[str, str] = field(default_factory=dict)
     limits: Mapping[str, str] = field(default_factory=dict)
 
@@ -128,12 +131,12 @@ def check_limits(desk: Desk, limits: Mapping[str, str]) -> None:
             raise Refused(f"limit {name} {error}") from None
 
 
-async def ensure_paper_main(desk: Desk) -> None:
-    """Make `paper:main` on first start: 100,000 USD, no fees."""
+async def ensure_paper_main(desk: Desk, opening: Decimal = OPENING_BALANCE) -> None:
+    """Make `paper:main` on first start: `opening` USD, no fees."""
     found = await desk.database.read(lambda tx: accounts.find(tx, "paper:main"))
     if found is None and "paper" in desk.exchanges:
         try:
-            await add(desk, "system", NewAccount("paper", "main", "main"))
+            await add(desk, "system", NewAccount("paper", "main", "main", balance=opening))
         except Refused as error:
             if error.code != "account_exists":  # Another process was first.
                 raise
@@ -202,8 +205,7 @@ async def reset(desk: Desk, actor: str, account: Account) -> dict[str, Any]:
         Refused: not a paper account, or `account_in_use`: it has live orders.
     """
     module = desk.exchanges[account.exchange]
-    reset_account = getattr(module, "reset_account", None)
-    if account.environment != "paper" or reset_account is None:
+    if account.environment != "paper":
         raise Refused(f"{account.id} is not a paper account")
 
     def end_plans(tx: Transaction) -> None:
@@ -212,7 +214,7 @@ async def reset(desk: Desk, actor: str, account: Account) -> dict[str, Any]:
         cancel_pending(tx, account.number, actor, CancelReason.CALLER)
 
     await desk.database.write(end_plans)
-    await reset_account(account_key(account), desk.context)
+    await module.reset_account(account_key(account), desk.context)
     exchange = await desk.exchange(account)
     told = {b.currency: b.total for b in await exchange.balances()}
 

@@ -57,7 +57,7 @@ async def export(desk: Desk) -> str:
 
     def lines(tx: Transaction) -> Iterator[str]:
         for row in audit.chain(tx):
-            yield exact_json.dumps(row) + "\n"
+            yield exact_json.dumps(dict(row)) + "\n"
 
     return await desk.database.read(lambda tx: "".join(lines(tx)))
 

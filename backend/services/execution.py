@@ -12,9 +12,10 @@ for a while, and going away does not stop it.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from backend.database import Transaction
@@ -125,7 +126,8 @@ def _claim(
     """
     trade, account = visible(tx, caller, trade_id)
     expired = expire_due(tx, trade.account)
-    trade = trades.get(tx, trade_id)
+    if expired:
+        trade = trades.get(tx, trade_id)
     if trade.status is not TradeStatus.PENDING:
         refusal = not_pending(tx, trade, account)
         if expired:
@@ -133,11 +135,26 @@ def _claim(
         raise refusal
     _refuse_other_caller(tx, caller, trade, account)
     pricing = _pricing(trade, facts)
-    view = planning.risk_view(tx, account, caller.principal, trade.terms, facts, pricing, trade_id)
+    own = {h.currency: h.remaining for h in ledger.holds(tx, trade_id)}
+    limits = resolve_limits(
+        desk.checks, account.environment, desk.config.risk, account.limits, caller.limits
+    )
+    view = planning.risk_view(
+        tx, account, caller.principal, trade.terms, facts, pricing, limits, trade_id, own
+    )
     if stop := _stopping(tx, trade, view):
         return stop
-    _refuse_changed(tx, trade, account, pricing)
-    _refuse_blocked(desk, caller, trade, account, view)
+    _refuse_changed(trade, account, pricing, own)
+    refuse_if_blocked(
+        run(desk.checks, view, limits), current_status=trade.status, trade_id=trade_id
+    )
+    if account.environment != "paper" and _left_the_band(trade, view.quote):
+        raise Refused(
+            "the market left the planned band; plan_trade again, or confirm when it is back",
+            "price_moved",
+            current_status=trade.status,
+            trade_id=trade_id,
+        )
     if not trades.claim(tx, trade_id):
         raise not_pending(tx, trades.get(tx, trade_id), account)
     return _write_claim(tx, desk, caller, trade, account, sign_time)
@@ -193,7 +210,9 @@ def _cancel_for(
     )
 
 
-def _refuse_changed(tx: Transaction, trade: Trade, account: Account, pricing: Pricing) -> None:
+def _refuse_changed(
+    trade: Trade, account: Account, pricing: Pricing, own: Mapping[str, Decimal]
+) -> None:
     """Refuse when what was planned, and perhaps approved, is not what would be sent."""
     planned = planning.plan_hash(
         account.id, trade.terms, trade.price, trade.worst_price, trade.band_bps, trade.rules_version
@@ -202,8 +221,7 @@ def _refuse_changed(tx: Transaction, trade: Trade, account: Account, pricing: Pr
         raise _changed(trade, "the account's credentials or the plan's terms")
     if pricing.reserved is None:
         raise _changed(trade, "the price of the fee's asset")
-    held = {h.currency: h.remaining for h in ledger.holds(tx, trade.id)}
-    if any(need > held.get(currency, ZERO) for currency, need in pricing.reserved.items()):
+    if any(need > own.get(currency, ZERO) for currency, need in pricing.reserved.items()):
         raise _changed(trade, "the fees, and more would have to be reserved")
 
 
@@ -233,24 +251,6 @@ def _pricing(trade: Trade, facts: Facts) -> Pricing:
     return Pricing(
         trade.price, trade.worst_price, trade.band_bps, trade.fee, trade.fee_currency, reserved
     )
-
-
-def _refuse_blocked(
-    desk: Desk, caller: Token, trade: Trade, account: Account, view: RiskView
-) -> None:
-    limits = resolve_limits(
-        desk.checks, account.environment, desk.config.risk, account.limits, caller.limits
-    )
-    refuse_if_blocked(
-        run(desk.checks, view, limits), current_status=trade.status, trade_id=trade.id
-    )
-    if account.environment != "paper" and _left_the_band(trade, view.quote):
-        raise Refused(
-            "the market left the planned band; plan_trade again, or confirm when it is back",
-            "price_moved",
-            current_status=trade.status,
-            trade_id=trade.id,
-        )
 
 
 def _left_the_band(trade: Trade, quote: Quote | None) -> bool:

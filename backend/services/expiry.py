@@ -32,8 +32,8 @@ def end_plan(
     return released
 
 
-def expire_due(tx: Transaction, account: int | None = None) -> int:
-    """Expire what is due, on one account or on all. Returns how many.
+def expire_due(tx: Transaction, account: int) -> int:
+    """Expire what is due on one account. Returns how many.
 
     Every write that looks at buying power calls this first, so a plan stops counting
     at its instant whether or not a sweeper ran.
@@ -44,13 +44,18 @@ def expire_due(tx: Transaction, account: int | None = None) -> int:
     return len(due)
 
 
+def sweep(tx: Transaction) -> int:
+    """Expire what is due on every account. Returns how many."""
+    return sum(expire_due(tx, account.number) for account in accounts.all_accounts(tx))
+
+
 def cancel_pending(
     tx: Transaction, account: int, actor: str, reason: CancelReason, symbol: str | None = None
 ) -> list[str]:
     """Cancel every pending trade of an account, or of one symbol there. Returns their ids."""
     expire_due(tx, account)
     ended = []
-    for trade in trades.live(tx, account, TradeStatus.PENDING):
+    for trade in trades.pending(tx, account):
         if symbol is None or trade.symbol == symbol:
             end_plan(tx, trade, TradeStatus.CANCELLED, actor, reason)
             ended.append(trade.id)

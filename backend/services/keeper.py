@@ -10,7 +10,7 @@ from datetime import timedelta
 from backend.domain.errors import Refused
 from backend.services import Desk, log
 from backend.services.execution import take_report
-from backend.services.expiry import expire_due
+from backend.services.expiry import sweep
 from backend.services.reconcile import NO_ANSWER, reconcile, reconcile_all
 from backend.store import accounts, controls
 from backend.store.accounts import Account
@@ -60,7 +60,7 @@ class Keeper:
             lambda tx: controls.take_lease(tx, LEASE, desk.process, _LEASE_TTL)
         )
         if mine:
-            await desk.database.write(expire_due)
+            await desk.database.write(sweep)
             await reconcile_all(desk)
         return mine
 

@@ -1,5 +1,6 @@
 """Turn a wish into numbers: the locked price, the worst price, the fee, the reservation."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -200,10 +201,15 @@ def risk_view(
     terms: OrderTerms,
     facts: Facts,
     pricing: Pricing,
+    limits: Mapping[str, Decimal | str | None],
     trade_id: str,
+    own: Mapping[str, Decimal],
 ) -> RiskView:
-    """Read what the checks look at: the account as it is without this trade."""
-    own = {h.currency: h.remaining for h in ledger.holds(tx, trade_id)}
+    """Read what the checks look at: the account as it is without this trade.
+
+    Args:
+        own: what the trade itself holds, by currency: it counts as free.
+    """
     free = {
         currency: ledger.funds(tx, account.number, currency).free + own.get(currency, ZERO)
         for currency in (pricing.reserved or {})
@@ -235,10 +241,23 @@ def risk_view(
         free=free,
         kill_switch=f"{switch['scope']}: {switch['reason']}" if switch else None,
         pending_trades=trades.pending_count(tx, account.number, principal, trade_id),
-        orders_last_minute=trades.claimed_since(tx, account.number, principal, since),
+        orders_last_minute=_recent_orders(tx, account, principal, limits, since),
         daily_notional=trades.daily_notional(tx, account.number, principal, today(tx.now)),
         twin=trades.twin(tx, twin, since),
     )
+
+
+def _recent_orders(
+    tx: Transaction,
+    account: Account,
+    principal: str,
+    limits: Mapping[str, Decimal | str | None],
+    since: datetime,
+) -> int:
+    limit = limits["max_orders_per_minute"]
+    if not isinstance(limit, Decimal):
+        return 0  # Nobody asks.
+    return trades.claimed_since(tx, account.number, principal, since, int(limit) + 1)
 
 
 def today(now: datetime) -> str:

@@ -11,7 +11,6 @@ from backend.domain.clock import to_et
 from backend.domain.instrument import Instrument
 from backend.domain.ledger import Position
 from backend.domain.money import ZERO, padded, shown
-from backend.domain.trade import TradeStatus
 from backend.services import Desk, market, views
 from backend.services.expiry import expire_due
 from backend.services.views import money
@@ -68,7 +67,7 @@ class _Rows:
 
 
 def _read(tx: Transaction, account: Account) -> _Rows:
-    pending = trades.live(tx, account.number, TradeStatus.PENDING)
+    pending = trades.pending(tx, account.number)
     return _Rows(
         ledger.all_funds(tx, account.number),
         ledger.positions(tx, account.number),

@@ -181,10 +181,9 @@ def _at_rest(tx: Transaction, account: Account) -> int | None:
     if orders.live(tx, account.number):
         return None
     last = ledger.snapshots(tx, account.number, 1)
-    posted = tx.value("SELECT MAX(at) FROM postings WHERE account = ?", (account.number,))
     due = not last or last[0]["at"] < to_row(tx.now - _SNAPSHOT_EVERY)
     doubted = tx.value("SELECT value FROM meta WHERE key = ?", (_doubt_key(account),))
-    newer = bool(last) and posted is not None and posted >= last[0]["at"]
+    newer = bool(last) and (now.posted_at or "") >= last[0]["at"]
     return now.ledger_version if due or newer or doubted else None
 
 

@@ -10,7 +10,7 @@ from backend.database import Transaction
 from backend.domain.clock import from_row, to_et
 from backend.domain.errors import Forbidden, NotFound, Refused
 from backend.domain.order import UNSETTLED, OrderState
-from backend.domain.trade import CancelReason, TradeStatus
+from backend.domain.trade import CancelReason
 from backend.risk import resolve_limits
 from backend.services import Desk, planning, settle, views
 from backend.services.execution import SEND_WITHIN_S, cancel_order
@@ -162,7 +162,7 @@ async def status(desk: Desk, caller: Token, account: Account) -> dict[str, Any]:
                 tx, account.number, principal, planning.today(now)
             ),
             "max_orders_per_minute": Decimal(
-                trades.claimed_since(tx, account.number, principal, now - _MINUTE)
+                trades.claimed_since(tx, account.number, principal, now - _MINUTE, 10_000)
             ),
             "max_pending_trades": Decimal(trades.pending_count(tx, account.number, principal, "")),
         }
@@ -194,7 +194,7 @@ async def status(desk: Desk, caller: Token, account: Account) -> dict[str, Any]:
             "kill_switches": switches,
             "checks": [_limit_row(desk, name, limits[name], used) for name in desk.checks],
             "approval": {"threshold": threshold} if threshold is not None else None,
-            "pending_trades": len(trades.live(tx, account.number, TradeStatus.PENDING)),
+            "pending_trades": len(trades.pending(tx, account.number)),
             "open_orders": len(orders.live(tx, account.number)),
             "as_of": to_et(now),
         }

@@ -16,16 +16,16 @@ its final quantity (Law 6).
 """
 
 from dataclasses import dataclass
-from decimal import Decimal
 
 from backend.database import Transaction
 from backend.domain import ledger as arithmetic
 from backend.domain.clock import to_row
-from backend.domain.money import ZERO, to_text
+from backend.domain.money import to_text
 from backend.domain.order import FINAL, Fill, OrderReport, OrderState, TimeInForce
 from backend.domain.trade import FailReason, TradeStatus
 from backend.store import accounts, audit, ledger, orders, trades
 from backend.store.accounts import Account
+from backend.store.orders import OrderRow
 from backend.store.trades import Trade
 
 _NOT_THERE = frozenset({OrderState.ABSENT, OrderState.NOT_SENT, OrderState.REJECTED})
@@ -79,17 +79,17 @@ def report(tx: Transaction, account: Account, news: OrderReport, source: str) ->
         return Settled()
     trade = trades.get(tx, order.trade_id)
     new_fills = [fill for fill in news.fills if _book(tx, account, trade, fill)]
-    before = order.state
-    order = orders.get(tx, trade.id)
-    reported = max(order.reported_quantity, news.filled_quantity)
-    _remember(tx, trade.id, order, news, reported)
-    missing = order.filled_quantity < reported
-    if before in FINAL:
-        return _after_the_end(tx, account, trade, before, news, bool(new_fills), missing)
-    moved = _advance(tx, trade, order, news, missing)
+    order = orders.absorb(tx, order, news, new_fills)
+    if new_fills and order.filled_quantity > trade.quantity:
+        incident(tx, account, trade, "more was filled than was ordered")
+    missing = order.filled_quantity < order.reported_quantity
+    if order.state in FINAL:
+        return _after_the_end(tx, account, trade, order, news, bool(new_fills), missing)
+    moved, status = _advance(tx, trade, order, news, missing)
     if new_fills or moved:
-        accounts.touch_ledger(tx, account.number)
-        _audit(tx, trade, account, source, news, new_fills)
+        touch = accounts.touch_postings if new_fills else accounts.touch_ledger
+        touch(tx, account.number)
+        _audit(tx, account, source, order, moved, status, news, new_fills)
     return Settled(bool(new_fills or moved), fills_missing=missing)
 
 
@@ -124,7 +124,7 @@ def _never_lived(
     # Fills outweigh any word: an order with fills did live.
     if order.filled_quantity or not orders.move(tx, trade_id, state, exchange_code=why[:200]):
         return
-    _finish(tx, trades.get(tx, trade_id), state)
+    _finish(tx, trades.get(tx, trade_id), order, state)
     accounts.touch_ledger(tx, account.number)
     audit.append(
         tx, f"order.{state}", "system", account=account.number, trade_id=trade_id, why=why[:200]
@@ -133,7 +133,7 @@ def _never_lived(
 
 def _book(tx: Transaction, account: Account, trade: Trade, fill: Fill) -> bool:
     """Book one fill once. Returns whether it was new."""
-    known = orders.add_fill(tx, account.exchange, account.number, trade.id, fill)
+    known = orders.add_fill(tx, account.number, trade.id, fill)
     if known is not None:
         if not orders.same_fill(known, fill):
             incident(tx, account, trade, f"fill {fill.exchange_fill_id} came with other numbers")
@@ -143,63 +143,46 @@ def _book(tx: Transaction, account: Account, trade: Trade, fill: Fill) -> bool:
     held = ledger.position(tx, account.number, trade.symbol)
     after = held.after(fill, trade.base, trade.quote_currency)
     ledger.set_position(tx, account.number, trade.symbol, after)
-    order = orders.get(tx, trade.id)
-    filled = order.filled_quantity + fill.quantity
-    orders.update(
-        tx,
-        trade.id,
-        filled_quantity=to_text(filled),
-        filled_notional=to_text(order.filled_notional + fill.quantity * fill.price),
-    )
-    if filled > trade.quantity:
-        incident(tx, account, trade, "more was filled than was ordered")
     if short:
         incident(tx, account, trade, f"the fill left the account short of {', '.join(short)}")
     return True
 
 
-def _remember(
-    tx: Transaction, trade_id: str, order: orders.OrderRow, news: OrderReport, reported: Decimal
-) -> None:
-    if order.exchange_order_id is None or reported != order.reported_quantity:
-        orders.update(
-            tx,
-            trade_id,
-            exchange_order_id=order.exchange_order_id or news.exchange_order_id,
-            reported_quantity=to_text(reported),
-        )
-
-
 def _advance(
-    tx: Transaction, trade: Trade, order: orders.OrderRow, news: OrderReport, missing: bool
-) -> bool:
-    """Move order and trade as far as the evidence carries. Returns whether they moved."""
+    tx: Transaction, trade: Trade, order: OrderRow, news: OrderReport, missing: bool
+) -> tuple[OrderState | None, TradeStatus]:
+    """Move order and trade as far as the evidence carries.
+
+    Returns:
+        the order's new state, None when it stays, and the trade's status after it.
+    """
     if news.state in FINAL and not missing:
-        # The larger fill count may be older news than this report's own: never end short of it.
         state = news.state
         if state is OrderState.REJECTED and order.filled_quantity:
             state = OrderState.CANCELLED
         code = {"exchange_code": news.reason[:200]} if news.reason else {}
         if orders.move(tx, trade.id, state, **code):
-            _finish(tx, trade, state)
-            return True
-        return False
-    partly = order.filled_quantity > ZERO
-    moved = orders.move(tx, trade.id, OrderState.PARTIALLY_FILLED if partly else OrderState.OPEN)
-    return trades.move(tx, trade.id, TradeStatus.WORKING) or moved
+            return state, _finish(tx, trade, order, state)
+        return None, trade.status
+    partly = OrderState.PARTIALLY_FILLED if order.filled_quantity else OrderState.OPEN
+    moved = partly if orders.move(tx, trade.id, partly) else None
+    if trade.status is TradeStatus.EXECUTING:
+        trades.move(tx, trade.id, TradeStatus.WORKING)
+    return moved, TradeStatus.WORKING
 
 
-def _finish(tx: Transaction, trade: Trade, state: OrderState) -> None:
+def _finish(tx: Transaction, trade: Trade, order: OrderRow, state: OrderState) -> TradeStatus:
     """End the trade with its order: what was filled decides, then the hold is given back."""
-    order = orders.get(tx, trade.id)
     if order.filled_quantity:
-        trades.move(tx, trade.id, TradeStatus.EXECUTED)
+        status, reason = TradeStatus.EXECUTED, None
     else:
-        trades.move(tx, trade.id, TradeStatus.FAILED, _fail_reason(trade, order, state))
+        status, reason = TradeStatus.FAILED, _fail_reason(trade, order, state)
+    trades.move(tx, trade.id, status, reason)
     ledger.void(tx, trade.account, trade.id)
+    return status
 
 
-def _fail_reason(trade: Trade, order: orders.OrderRow, state: OrderState) -> str:
+def _fail_reason(trade: Trade, order: OrderRow, state: OrderState) -> str:
     at_once = trade.time_in_force in (TimeInForce.IOC, TimeInForce.FOK)
     ended = state in (OrderState.CANCELLED, OrderState.EXPIRED)
     if at_once and ended and order.cancel_requested_at is None:
@@ -211,21 +194,21 @@ def _after_the_end(
     tx: Transaction,
     account: Account,
     trade: Trade,
-    state: OrderState,
+    order: OrderRow,
     news: OrderReport,
     new_fills: bool,
     missing: bool,
 ) -> Settled:
     """Take news of an order that we had ended. Terminal never goes back."""
-    lives = news.state not in FINAL
+    state, lives = order.state, news.state not in FINAL
     if new_fills:
         incident(tx, account, trade, f"filled after it had ended as {state}")
         # Only an order that we thought never lived can bring its failed trade back.
         trades.move(tx, trade.id, TradeStatus.EXECUTED)
-        accounts.touch_ledger(tx, account.number)
+        accounts.touch_postings(tx, account.number)
     if lives and state in _NOT_THERE:
         incident(tx, account, trade, f"live at the exchange after it had ended as {state}")
-        if orders.get(tx, trade.id).cancel_requested_at is None:
+        if order.cancel_requested_at is None:
             orders.update(tx, trade.id, cancel_requested_at=to_row(tx.now))
     return Settled(new_fills, fills_missing=missing, cancel_now=lives and state in _NOT_THERE)
 
@@ -241,22 +224,23 @@ def incident(tx: Transaction, account: Account, trade: Trade, what: str) -> None
 
 def _audit(
     tx: Transaction,
-    trade: Trade,
     account: Account,
     source: str,
+    order: OrderRow,
+    moved: OrderState | None,
+    status: TradeStatus,
     news: OrderReport,
     new_fills: list[Fill],
 ) -> None:
-    order, after = orders.get(tx, trade.id), trades.get(tx, trade.id)
     audit.append(
         tx,
         "order.settled",
         "system",
         account=account.number,
-        trade_id=trade.id,
+        trade_id=order.trade_id,
         source=source,
-        state=order.state.value,
-        status=after.status.value,
+        state=(moved or order.state).value,
+        status=status.value,
         filled=to_text(order.filled_quantity),
         fills=[
             [f.exchange_fill_id, to_text(f.quantity), to_text(f.price), to_text(f.fee)]

@@ -7,8 +7,10 @@ from decimal import Decimal
 from typing import Any
 
 from backend.database import Transaction
+from backend.domain import exact_json
 from backend.domain.clock import to_et
 from backend.domain.errors import Forbidden, NotFound, Refused, TradeNotPending
+from backend.domain.exact_json import RawJson
 from backend.domain.instrument import normalise_symbol
 from backend.domain.money import ZERO, padded, stored, to_text
 from backend.domain.order import OrderTerms, OrderType, Side, TimeInForce
@@ -88,9 +90,11 @@ async def plan(desk: Desk, caller: Token, request: PlanRequest) -> tuple[dict[st
         refuse_new_risk(tx)
         expire_due(tx, fresh.number)
         trade_id = desk.new_id()
-        view = planning.risk_view(tx, fresh, caller.principal, terms, facts, pricing, trade_id)
         limits = resolve_limits(
             desk.checks, fresh.environment, desk.config.risk, fresh.limits, caller.limits
+        )
+        view = planning.risk_view(
+            tx, fresh, caller.principal, terms, facts, pricing, limits, trade_id, {}
         )
         findings = run(desk.checks, view, limits)
         refuse_if_blocked(findings)
@@ -190,46 +194,59 @@ def _insert(
     threshold, needs_approval = _approval(tx, account, caller.principal, notional, trade_id)
     ttl = desk.config.approval_ttl_s if needs_approval else desk.config.plan_ttl_s
     cash = ledger.funds(tx, account.number, instrument.quote).free
-    trade = trades.insert(
-        tx,
-        {
-            "id": trade_id,
-            "account": account.number,
-            "principal": caller.principal,
-            "token_kid": caller.kid,
-            "request_id": request.request_id,
-            "request_hash": request_hash,
-            "plan_hash": planning.plan_hash(
-                account.id,
-                terms,
-                pricing.price,
-                pricing.worst_price,
-                pricing.band_bps,
-                instrument.version,
-            ),
-            "status": TradeStatus.PENDING.value,
-            **asdict(terms),
-            "base": instrument.base,
-            "quote_currency": instrument.quote,
-            "price_decimals": instrument.price_decimals,
-            "price": pricing.price,
-            "worst_price": pricing.worst_price,
-            "band_bps": pricing.band_bps,
-            "quote": market.shown_quote(facts.quote, instrument.price_decimals),
-            "fee": pricing.fee,
-            "fee_currency": pricing.fee_currency,
-            "notional": notional,
-            "checks": [finding.public() for finding in findings],
-            "rules_version": instrument.version,
-            "credential_version": account.credential_version,
-            "buying_power": cash - pricing.reserved.get(instrument.quote, ZERO),
-            "approval_required": int(needs_approval),
-            "approval_threshold": threshold,
-            "created_at": tx.now,
-            "expires_at": tx.now + timedelta(seconds=ttl),
-            "order_expires_at": planning.order_expiry(terms, instrument, tx.now),
-        },
+    quote = market.shown_quote(facts.quote, instrument.price_decimals)
+    trade = Trade(
+        number=0,
+        id=trade_id,
+        account=account.number,
+        principal=caller.principal,
+        token_kid=caller.kid,
+        request_id=request.request_id,
+        request_hash=request_hash,
+        plan_hash=planning.plan_hash(
+            account.id,
+            terms,
+            pricing.price,
+            pricing.worst_price,
+            pricing.band_bps,
+            instrument.version,
+        ),
+        status=TradeStatus.PENDING,
+        reason=None,
+        symbol=terms.symbol,
+        base=instrument.base,
+        quote_currency=instrument.quote,
+        price_decimals=instrument.price_decimals,
+        side=terms.side,
+        quantity=terms.quantity,
+        order_type=terms.order_type,
+        limit_price=terms.limit_price,
+        stop_price=terms.stop_price,
+        time_in_force=terms.time_in_force,
+        price=pricing.price,
+        worst_price=pricing.worst_price,
+        band_bps=pricing.band_bps,
+        quote=RawJson(exact_json.dumps(quote)),
+        fee=pricing.fee,
+        fee_currency=pricing.fee_currency,
+        notional=notional,
+        checks=RawJson(exact_json.dumps([finding.public() for finding in findings])),
+        rules_version=instrument.version,
+        credential_version=account.credential_version,
+        buying_power=cash - pricing.reserved.get(instrument.quote, ZERO),
+        approval_required=needs_approval,
+        approval_threshold=threshold,
+        approved_by=None,
+        approved_at=None,
+        incident=None,
+        created_at=tx.now,
+        expires_at=tx.now + timedelta(seconds=ttl),
+        order_expires_at=planning.order_expiry(terms, instrument, tx.now),
+        claimed_at=None,
+        finished_at=None,
+        version=1,
     )
+    trades.insert(tx, trade)
     ledger.reserve(tx, account.number, trade_id, pricing.reserved)
     accounts.touch_ledger(tx, account.number)
     audit.append(

@@ -1,11 +1,10 @@
 """Accounts: an exchange's identifier, a label, limits; the row's number never shows."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from backend.database import Row, Transaction, to_json
+from backend.database import Row, Transaction, small_json, to_json
 from backend.domain.clock import to_row
 
 
@@ -31,6 +30,7 @@ class Account:
     limits: Mapping[str, str]
     credential_version: int
     ledger_version: int
+    posted_at: str | None
     break_reason: str | None
     created_at: str
 
@@ -49,10 +49,11 @@ def _account(row: Row) -> Account:
         environment=row["environment"],
         currency=row["currency"],
         enabled=row["state"] == "enabled",
-        settings=json.loads(row["settings"]),
-        limits=json.loads(row["limits"]),
+        settings=small_json(row["settings"]),
+        limits=small_json(row["limits"]),
         credential_version=row["credential_version"],
         ledger_version=row["ledger_version"],
+        posted_at=row["posted_at"],
         break_reason=row["break_reason"],
         created_at=row["created_at"],
     )
@@ -147,6 +148,14 @@ def has_trades(tx: Transaction, number: int) -> bool:
 def touch_ledger(tx: Transaction, number: int) -> None:
     """Raise the ledger version: every cached portfolio of the account is stale from here."""
     tx.execute("UPDATE accounts SET ledger_version = ledger_version + 1 WHERE id = ?", (number,))
+
+
+def touch_postings(tx: Transaction, number: int) -> None:
+    """As `touch_ledger`, and remember when money was last posted."""
+    tx.execute(
+        "UPDATE accounts SET ledger_version = ledger_version + 1, posted_at = ? WHERE id = ?",
+        (to_row(tx.now), number),
+    )
 
 
 def public(account: Account) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def append(
 
 def row_hash(row: Row | dict[str, Any]) -> str:
     """Return the SHA-256 over everything in the row but its own hash, in hex."""
-    text = to_json({key: row[key] for key in row if key != "hash"})
+    text = to_json({key: row[key] for key in row.keys() if key != "hash"})  # noqa: SIM118
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -59,11 +59,6 @@ def events(
         f"SELECT * FROM audit WHERE {' AND '.join(where)} ORDER BY seq DESC LIMIT :limit",  # noqa: S608
         values,
     )
-
-
-def of_trade(tx: Transaction, trade_id: str) -> list[Row]:
-    """Return the history of one trade, oldest first."""
-    return tx.rows("SELECT * FROM audit WHERE trade_id = ? ORDER BY seq", (trade_id,))
 
 
 def chain(tx: Transaction, after: int = 0) -> Iterator[Row]:

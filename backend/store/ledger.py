@@ -102,7 +102,7 @@ def reserve(tx: Transaction, account: int, trade_id: str, amounts: Mapping[str, 
 
 def holds(tx: Transaction, trade_id: str) -> list[Hold]:
     """Return the holds of one trade, open or not."""
-    rows = tx.rows("SELECT * FROM holds WHERE trade_id = ? ORDER BY rowid", (trade_id,))
+    rows = tx.rows("SELECT * FROM holds WHERE trade_id = ?", (trade_id,))
     return [
         Hold(
             row["trade_id"],

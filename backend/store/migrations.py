@@ -11,7 +11,7 @@ from sqlite_utils import Migrations
 migrations = Migrations("exec-mcp")
 
 _CORE = (
-    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID",
     """CREATE TABLE accounts (
         id INTEGER PRIMARY KEY,
         exchange TEXT NOT NULL,
@@ -24,6 +24,7 @@ _CORE = (
         limits TEXT NOT NULL,
         credential_version INTEGER NOT NULL DEFAULT 1,
         ledger_version INTEGER NOT NULL DEFAULT 0,
+        posted_at TEXT,
         break_reason TEXT,
         created_at TEXT NOT NULL,
         UNIQUE (exchange, identifier)) STRICT""",
@@ -84,11 +85,10 @@ _CORE = (
         version INTEGER NOT NULL DEFAULT 1) STRICT""",
     "CREATE UNIQUE INDEX trades_request ON trades (principal, request_id)"
     " WHERE request_id IS NOT NULL",
-    "CREATE INDEX trades_live ON trades (account, status)"
-    " WHERE status IN ('pending', 'executing', 'working')",
-    "CREATE INDEX trades_due ON trades (expires_at) WHERE status = 'pending'",
-    "CREATE INDEX trades_claimed ON trades (account, claimed_at) WHERE claimed_at IS NOT NULL",
-    "CREATE INDEX trades_by_principal ON trades (principal, claimed_at)"
+    "CREATE INDEX trades_pending ON trades (account, expires_at, principal)"
+    " WHERE status = 'pending'",
+    "CREATE INDEX trades_live ON trades (account) WHERE status IN ('executing', 'working')",
+    "CREATE INDEX trades_claimed ON trades (account, principal, claimed_at)"
     " WHERE claimed_at IS NOT NULL",
     "CREATE INDEX trades_by_account ON trades (account, number)",
     """CREATE TABLE orders (
@@ -108,11 +108,11 @@ _CORE = (
         not_found INTEGER NOT NULL DEFAULT 0,
         looked_up_at TEXT,
         updated_at TEXT NOT NULL,
-        version INTEGER NOT NULL DEFAULT 1) STRICT""",
-    "CREATE INDEX orders_live ON orders (account, state)"
+        version INTEGER NOT NULL DEFAULT 1) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX orders_live ON orders (account, sign_time)"
     " WHERE state IN ('sending', 'unknown', 'open', 'partially_filled')",
+    # An account belongs to one exchange, so the key needs no exchange.
     """CREATE TABLE fills (
-        exchange TEXT NOT NULL,
         account INTEGER NOT NULL REFERENCES accounts (id),
         symbol TEXT NOT NULL,
         exchange_order_id TEXT NOT NULL,
@@ -126,7 +126,8 @@ _CORE = (
         liquidity TEXT NOT NULL,
         executed_at TEXT NOT NULL,
         booked_at TEXT NOT NULL,
-        PRIMARY KEY (exchange, account, symbol, exchange_order_id, exchange_fill_id)) STRICT""",
+        PRIMARY KEY (account, symbol, exchange_order_id, exchange_fill_id)
+        ) STRICT, WITHOUT ROWID""",
     "CREATE INDEX fills_trade ON fills (trade_id)",
     """CREATE TABLE balances (
         account INTEGER NOT NULL REFERENCES accounts (id),
@@ -134,7 +135,7 @@ _CORE = (
         total TEXT NOT NULL,
         held TEXT NOT NULL,
         version INTEGER NOT NULL DEFAULT 1,
-        PRIMARY KEY (account, currency)) STRICT""",
+        PRIMARY KEY (account, currency)) STRICT, WITHOUT ROWID""",
     """CREATE TABLE holds (
         trade_id TEXT NOT NULL REFERENCES trades (id),
         account INTEGER NOT NULL REFERENCES accounts (id),
@@ -143,8 +144,7 @@ _CORE = (
         posted TEXT NOT NULL,
         voided TEXT NOT NULL,
         open INTEGER NOT NULL CHECK (open IN (0, 1)),
-        PRIMARY KEY (trade_id, currency)) STRICT""",
-    "CREATE INDEX holds_open ON holds (account, currency) WHERE open = 1",
+        PRIMARY KEY (trade_id, currency)) STRICT, WITHOUT ROWID""",
     """CREATE TABLE postings (
         id INTEGER PRIMARY KEY,
         account INTEGER NOT NULL REFERENCES accounts (id),
@@ -154,14 +154,13 @@ _CORE = (
         trade_id TEXT,
         exchange_fill_id TEXT,
         at TEXT NOT NULL) STRICT""",
-    "CREATE INDEX postings_account ON postings (account, currency)",
     """CREATE TABLE positions (
         account INTEGER NOT NULL REFERENCES accounts (id),
         symbol TEXT NOT NULL,
         quantity TEXT NOT NULL,
         cost TEXT NOT NULL,
         realized_pnl TEXT NOT NULL,
-        PRIMARY KEY (account, symbol)) STRICT""",
+        PRIMARY KEY (account, symbol)) STRICT, WITHOUT ROWID""",
     """CREATE TABLE snapshots (
         id INTEGER PRIMARY KEY,
         account INTEGER NOT NULL REFERENCES accounts (id),
@@ -177,17 +176,17 @@ _CORE = (
         epoch INTEGER NOT NULL,
         reason TEXT NOT NULL,
         by TEXT NOT NULL,
-        at TEXT NOT NULL) STRICT""",
+        at TEXT NOT NULL) STRICT, WITHOUT ROWID""",
     """CREATE TABLE daily_notionals (
         account INTEGER NOT NULL REFERENCES accounts (id),
         principal TEXT NOT NULL,
         day TEXT NOT NULL,
         notional TEXT NOT NULL,
-        PRIMARY KEY (account, principal, day)) STRICT""",
+        PRIMARY KEY (account, principal, day)) STRICT, WITHOUT ROWID""",
     """CREATE TABLE leases (
         name TEXT PRIMARY KEY,
         owner TEXT NOT NULL,
-        expires_at TEXT NOT NULL) STRICT""",
+        expires_at TEXT NOT NULL) STRICT, WITHOUT ROWID""",
     """CREATE TABLE audit (
         seq INTEGER PRIMARY KEY,
         at TEXT NOT NULL,
@@ -198,7 +197,6 @@ _CORE = (
         detail TEXT NOT NULL,
         previous TEXT NOT NULL,
         hash TEXT NOT NULL) STRICT""",
-    "CREATE INDEX audit_trade ON audit (trade_id) WHERE trade_id IS NOT NULL",
     """CREATE TRIGGER audit_is_never_updated BEFORE UPDATE ON audit
         BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END""",
     """CREATE TRIGGER audit_is_never_replaced BEFORE INSERT ON audit

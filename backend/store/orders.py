@@ -1,15 +1,15 @@
 """Orders and their fills: what left, what the exchange says of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from backend.database import Row, Transaction
 from backend.domain.clock import from_row, to_row
-from backend.domain.money import stored, to_text
-from backend.domain.order import ORDER_EDGES, Fill, OrderState, Side
+from backend.domain.money import ZERO, stored, to_text
+from backend.domain.order import ORDER_EDGES, Fill, OrderReport, OrderState, Side
 
 _BEFORE = {
     after: tuple(before for before, edges in ORDER_EDGES.items() if after in edges)
@@ -128,6 +128,30 @@ def update(tx: Transaction, trade_id: str, **columns: Any) -> None:
     )
 
 
+def absorb(
+    tx: Transaction, order: OrderRow, news: OrderReport, new_fills: Sequence[Fill]
+) -> OrderRow:
+    """Add freshly booked fills to the order, and what the report tells beside its state."""
+    after = replace(
+        order,
+        exchange_order_id=order.exchange_order_id or news.exchange_order_id,
+        filled_quantity=order.filled_quantity + sum((f.quantity for f in new_fills), ZERO),
+        filled_notional=order.filled_notional
+        + sum((f.quantity * f.price for f in new_fills), ZERO),
+        reported_quantity=max(order.reported_quantity, news.filled_quantity),
+    )
+    if after != order:
+        update(
+            tx,
+            order.trade_id,
+            exchange_order_id=after.exchange_order_id,
+            filled_quantity=to_text(after.filled_quantity),
+            filled_notional=to_text(after.filled_notional),
+            reported_quantity=to_text(after.reported_quantity),
+        )
+    return after
+
+
 def live(tx: Transaction, account: int) -> list[OrderRow]:
     """Return the account's orders that are not final, oldest first."""
     rows = tx.rows(
@@ -138,13 +162,11 @@ def live(tx: Transaction, account: int) -> list[OrderRow]:
     return [_order(row) for row in rows]
 
 
-def add_fill(
-    tx: Transaction, exchange: str, account: int, trade_id: str | None, fill: Fill
-) -> Row | None:
+def add_fill(tx: Transaction, account: int, trade_id: str | None, fill: Fill) -> Row | None:
     """Store a fill once. Returns the row that was already there, or None when it is new."""
-    key = (exchange, account, fill.symbol, fill.exchange_order_id, fill.exchange_fill_id)
+    key = (account, fill.symbol, fill.exchange_order_id, fill.exchange_fill_id)
     before = tx.row(
-        "SELECT * FROM fills WHERE exchange = ? AND account = ? AND symbol = ?"
+        "SELECT * FROM fills WHERE account = ? AND symbol = ?"
         " AND exchange_order_id = ? AND exchange_fill_id = ?",
         key,
     )
@@ -153,7 +175,6 @@ def add_fill(
     tx.insert(
         "fills",
         {
-            "exchange": exchange,
             "account": account,
             "symbol": fill.symbol,
             "exchange_order_id": fill.exchange_order_id,
@@ -186,7 +207,7 @@ def same_fill(row: Row, fill: Fill) -> bool:
 def fills(tx: Transaction, trade_id: str) -> list[Fill]:
     """Return the booked fills of a trade, in the order they happened."""
     rows = tx.rows(
-        "SELECT * FROM fills WHERE trade_id = ? ORDER BY executed_at, rowid", (trade_id,)
+        "SELECT * FROM fills WHERE trade_id = ? ORDER BY executed_at, exchange_fill_id", (trade_id,)
     )
     return [_fill(row) for row in rows]
 

@@ -1,11 +1,10 @@
 """API tokens: looked up by their key id, stored as a keyed hash, never in clear."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from backend.database import Row, Transaction, to_json
+from backend.database import Row, Transaction, small_json, to_json
 from backend.domain.clock import from_row, to_row
 
 
@@ -48,9 +47,9 @@ def _token(row: Row) -> Token:
         kid=row["kid"],
         principal=row["principal"],
         hash=row["hash"],
-        scopes=frozenset(json.loads(row["scopes"])),
-        accounts=tuple(json.loads(row["accounts"])),
-        limits=json.loads(row["limits"]),
+        scopes=frozenset(small_json(row["scopes"])),
+        accounts=tuple(small_json(row["accounts"])),
+        limits=small_json(row["limits"]),
         created_at=from_row(row["created_at"]),
         expires_at=_moment(row["expires_at"]),
         revoked_at=_moment(row["revoked_at"]),

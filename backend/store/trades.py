@@ -7,8 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 from backend.database import Row, Transaction
-from backend.domain import exact_json
 from backend.domain.clock import from_row, to_row
+from backend.domain.exact_json import RawJson
 from backend.domain.money import stored, to_text
 from backend.domain.order import OrderTerms, OrderType, Side, TimeInForce
 from backend.domain.trade import TRADE_EDGES, TradeStatus
@@ -55,11 +55,11 @@ class Trade:
     price: Decimal
     worst_price: Decimal
     band_bps: Decimal
-    quote: dict[str, Any]
+    quote: RawJson
     fee: Decimal
     fee_currency: str
     notional: Decimal | None
-    checks: list[dict[str, Any]]
+    checks: RawJson
     rules_version: str
     credential_version: int
     buying_power: Decimal
@@ -89,61 +89,78 @@ class Trade:
         )
 
 
-_DECIMALS = frozenset(
-    {
-        "quantity",
-        "limit_price",
-        "stop_price",
-        "price",
-        "worst_price",
-        "band_bps",
-        "fee",
-        "notional",
-        "buying_power",
-        "approval_threshold",
-    }
-)
-_TIMES = frozenset(
-    {"approved_at", "created_at", "expires_at", "order_expires_at", "claimed_at", "finished_at"}
-)
-_JSON = frozenset({"quote", "checks"})
 _NAMES = tuple(field.name for field in fields(Trade))
 
 
-def _read(name: str, value: Any) -> Any:
-    if value is None:
-        return None
-    if name in _DECIMALS:
-        return stored(value)
-    if name in _TIMES:
-        return from_row(value)
-    return exact_json.loads(value) if name in _JSON else value
+def _number(text: str | None) -> Decimal | None:
+    return None if text is None else stored(text)
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else from_row(text)
 
 
 def _trade(row: Row) -> Trade:
-    values = {name: _read(name, row[name]) for name in _NAMES}
-    values["status"] = TradeStatus(values["status"])
-    values["side"] = Side(values["side"])
-    values["order_type"] = OrderType(values["order_type"])
-    values["time_in_force"] = TimeInForce(values["time_in_force"])
-    values["approval_required"] = bool(values["approval_required"])
-    return Trade(**values)
+    return Trade(
+        number=row["number"],
+        id=row["id"],
+        account=row["account"],
+        principal=row["principal"],
+        token_kid=row["token_kid"],
+        request_id=row["request_id"],
+        request_hash=row["request_hash"],
+        plan_hash=row["plan_hash"],
+        status=TradeStatus(row["status"]),
+        reason=row["reason"],
+        symbol=row["symbol"],
+        base=row["base"],
+        quote_currency=row["quote_currency"],
+        price_decimals=row["price_decimals"],
+        side=Side(row["side"]),
+        quantity=stored(row["quantity"]),
+        order_type=OrderType(row["order_type"]),
+        limit_price=_number(row["limit_price"]),
+        stop_price=_number(row["stop_price"]),
+        time_in_force=TimeInForce(row["time_in_force"]),
+        price=stored(row["price"]),
+        worst_price=stored(row["worst_price"]),
+        band_bps=stored(row["band_bps"]),
+        quote=RawJson(row["quote"]),
+        fee=stored(row["fee"]),
+        fee_currency=row["fee_currency"],
+        notional=_number(row["notional"]),
+        checks=RawJson(row["checks"]),
+        rules_version=row["rules_version"],
+        credential_version=row["credential_version"],
+        buying_power=stored(row["buying_power"]),
+        approval_required=bool(row["approval_required"]),
+        approval_threshold=_number(row["approval_threshold"]),
+        approved_by=row["approved_by"],
+        approved_at=_moment(row["approved_at"]),
+        incident=row["incident"],
+        created_at=from_row(row["created_at"]),
+        expires_at=from_row(row["expires_at"]),
+        order_expires_at=_moment(row["order_expires_at"]),
+        claimed_at=_moment(row["claimed_at"]),
+        finished_at=_moment(row["finished_at"]),
+        version=row["version"],
+    )
 
 
-def _written(name: str, value: Any) -> Any:
-    if value is None:
-        return None
-    if name in _DECIMALS:
+def _written(value: Any) -> Any:
+    if isinstance(value, Decimal):
         return to_text(value)
-    if name in _TIMES:
+    if isinstance(value, datetime):
         return to_row(value)
-    return exact_json.dumps(value) if name in _JSON else value
+    if isinstance(value, bool):
+        return int(value)
+    return value
 
 
-def insert(tx: Transaction, values: dict[str, Any]) -> Trade:
-    """Store a new pending trade from the fields of `Trade`, and return it."""
-    tx.insert("trades", {name: _written(name, value) for name, value in values.items()})
-    return get(tx, values["id"])
+def insert(tx: Transaction, trade: Trade) -> None:
+    """Store a new trade; its `number` is the row's own."""
+    values = {name: _written(getattr(trade, name)) for name in _NAMES if name != "number"}
+    tx.insert("trades", values)
 
 
 def find(tx: Transaction, trade_id: str) -> Trade | None:
@@ -231,21 +248,20 @@ def note_incident(tx: Transaction, trade_id: str, incident: str) -> None:
     )
 
 
-def due(tx: Transaction, account: int | None = None) -> list[Trade]:
-    """Return pending trades whose time has passed, oldest first."""
+def due(tx: Transaction, account: int) -> list[Trade]:
+    """Return the account's pending trades whose time has passed, oldest first."""
     rows = tx.rows(
-        "SELECT * FROM trades WHERE status = 'pending' AND expires_at <= :now"
-        " AND (:account IS NULL OR account = :account) ORDER BY expires_at LIMIT 1000",
-        {"now": to_row(tx.now), "account": account},
+        "SELECT * FROM trades WHERE status = 'pending' AND account = ? AND expires_at <= ?"
+        " ORDER BY expires_at LIMIT 1000",
+        (account, to_row(tx.now)),
     )
     return [_trade(row) for row in rows]
 
 
-def live(tx: Transaction, account: int, *statuses: TradeStatus) -> list[Trade]:
-    """Return the account's trades in these live statuses, oldest first."""
-    marks = ",".join(f"'{status}'" for status in statuses)
+def pending(tx: Transaction, account: int) -> list[Trade]:
+    """Return the account's pending trades, the next to expire first."""
     rows = tx.rows(
-        f"SELECT * FROM trades WHERE account = ? AND status IN ({marks}) ORDER BY number",  # noqa: S608
+        "SELECT * FROM trades WHERE status = 'pending' AND account = ? ORDER BY expires_at",
         (account,),
     )
     return [_trade(row) for row in rows]
@@ -255,38 +271,37 @@ def pending_count(tx: Transaction, account: int, principal: str, but: str) -> in
     """Return how many plans of this principal wait here, `but` not counted."""
     return int(
         tx.value(
-            "SELECT COUNT(*) FROM trades WHERE account = ? AND status = 'pending'"
-            " AND principal = ? AND id <> ? AND expires_at > ?",
-            (account, principal, but, to_row(tx.now)),
+            "SELECT COUNT(*) FROM trades WHERE status = 'pending' AND account = ?"
+            " AND expires_at > ? AND principal = ? AND id <> ?",
+            (account, to_row(tx.now), principal, but),
         )
     )
 
 
-def claimed_since(tx: Transaction, account: int, principal: str, since: datetime) -> int:
-    """Return how many claims this principal made here since then, at most 100,000."""
+def claimed_since(tx: Transaction, account: int, principal: str, since: datetime, most: int) -> int:
+    """Return how many claims this principal made here since then, counting to `most`."""
     return int(
         tx.value(
             "SELECT COUNT(*) FROM (SELECT 1 FROM trades INDEXED BY trades_claimed"
-            " WHERE account = ? AND claimed_at > ? AND principal = ? LIMIT 100000)",
-            (account, to_row(since), principal),
+            " WHERE account = ? AND principal = ? AND claimed_at > ? LIMIT ?)",
+            (account, principal, to_row(since), most),
         )
     )
 
 
 def twin(tx: Transaction, order: dict[str, Any], since: datetime) -> str | None:
-    """Return another live or recently claimed trade with the same order, or None.
+    """Return another trade with the same order among the account's latest 20, or None.
 
     Args:
         order: id, account, symbol, side and quantity, as they are stored.
+        since: planned later than this, and neither cancelled, expired nor failed.
     """
-    same = "account = :account AND symbol = :symbol AND side = :side AND quantity = :quantity"
     found: str | None = tx.value(
-        f"SELECT id FROM trades WHERE {same} AND id <> :id"  # noqa: S608
-        " AND status IN ('pending', 'executing', 'working')"
-        " AND (status <> 'pending' OR expires_at > :now)"
-        f" UNION ALL SELECT id FROM trades INDEXED BY trades_claimed WHERE {same}"
-        " AND id <> :id AND claimed_at > :since LIMIT 1",
-        {**order, "now": to_row(tx.now), "since": to_row(since)},
+        "SELECT id FROM (SELECT id, symbol, side, quantity, status, created_at FROM trades"
+        " WHERE account = :account ORDER BY number DESC LIMIT 20)"
+        " WHERE symbol = :symbol AND side = :side AND quantity = :quantity AND id <> :id"
+        " AND created_at > :since AND status NOT IN ('cancelled', 'expired', 'failed') LIMIT 1",
+        {**order, "since": to_row(since)},
     )
     return found
 
@@ -296,10 +311,10 @@ def notionals_since(
 ) -> list[Decimal | None]:
     """Return the notionals that this principal confirmed here since then, or has pending."""
     rows = tx.rows(
-        "SELECT notional FROM trades WHERE principal = :principal AND account = :account"
+        "SELECT notional FROM trades WHERE account = :account AND principal = :principal"
         " AND claimed_at > :since AND id <> :but"
-        " UNION ALL SELECT notional FROM trades WHERE principal = :principal"
-        " AND account = :account AND status = 'pending' AND expires_at > :now AND id <> :but",
+        " UNION ALL SELECT notional FROM trades WHERE status = 'pending'"
+        " AND account = :account AND expires_at > :now AND principal = :principal AND id <> :but",
         {
             "principal": principal,
             "account": account,
@@ -308,7 +323,7 @@ def notionals_since(
             "but": but,
         },
     )
-    return [stored(row["notional"]) if row["notional"] else None for row in rows]
+    return [_number(row["notional"]) for row in rows]
 
 
 def daily_notional(tx: Transaction, account: int, principal: str, day: str) -> Decimal:

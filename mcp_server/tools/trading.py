@@ -17,7 +17,8 @@ from mcp_server.parsing import (
 )
 from mcp_server.tools import COMMIT, READ, RESERVE, TRADING, ask, output
 
-_PLAN = {
+# A plan is answered as the whole trade: a repeated request_id finds it in any state.
+_TRADE = {
     "trade_id": "string",
     "status": "string",
     "environment": "string",
@@ -47,9 +48,6 @@ _PLAN = {
     "approval": "object?",
     "checks": "array?",
     "request_id": "string?",
-}
-_TRADE = {
-    **_PLAN,
     "filled_quantity": "number",
     "executed_price": "number?",
     "fills": "array",
@@ -58,6 +56,7 @@ _TRADE = {
     "finished_at": "string?",
     "reason": "string?",
     "next": "string?",
+    "incident": "string?",
 }
 _RESULT = {
     "trade_id": "string",
@@ -82,6 +81,7 @@ _RESULT = {
     "released": "object?",
     "reason": "string?",
     "next": "string?",
+    "incident": "string?",
 }
 _ORDER = {
     "trade_id": "string",
@@ -124,7 +124,7 @@ TradeId = Annotated[str, Field(description="The trade_id from plan_trade.")]
     ),
     annotations=RESERVE,
     tags=TRADING,
-    output_schema=output("trade_id", "status", **_PLAN),
+    output_schema=output("trade_id", "status", **_TRADE),
 )
 async def plan_trade(
     symbol: Annotated[str, Field(description="AAPL or BTC/USD; see list_markets.")],
@@ -175,7 +175,7 @@ async def execute_trade(
     """Confirm a pending trade, once, or cancel it."""
     confirming = parse_action(action) == "confirm"
     if not is_trade_id(trade_id):
-        return answers.missing(trade_id, confirming=confirming)
+        return answers.missing()
     if confirming:
         return await _confirm(trade_id)
     return await ask("DELETE", f"/trading/trades/{trade_id}")
@@ -205,7 +205,7 @@ async def _confirm(trade_id: str) -> ToolResult:
 async def get_trade(trade_id: TradeId) -> ToolResult:
     """Return a trade with everything known about it."""
     if not is_trade_id(trade_id):
-        return answers.missing(trade_id)
+        return answers.missing()
     return await ask("GET", f"/trading/trades/{trade_id}")
 
 
@@ -253,7 +253,7 @@ async def list_trades(
 async def get_order(trade_id: TradeId) -> ToolResult:
     """Return the order of a trade."""
     if not is_trade_id(trade_id):
-        return answers.missing(trade_id)
+        return answers.missing()
     return await ask("GET", f"/trading/orders/{trade_id}")
 
 
@@ -299,5 +299,5 @@ async def list_orders(
 async def cancel_order(trade_id: TradeId) -> ToolResult:
     """Request the cancellation of the order of a trade."""
     if not is_trade_id(trade_id):
-        return answers.missing(trade_id)
+        return answers.missing()
     return await ask("DELETE", f"/trading/orders/{trade_id}")

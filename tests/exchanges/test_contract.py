@@ -188,7 +188,7 @@ async def test_a_stream_tells_every_report_in_sequence(bench):
     await bench.exchange.submit(bench.order("trd-2", limit_price="90"))
     seen = []
 
-    async for event in bench.exchange.events():
+    async for event in bench.exchange.events(0):
         seen.append((event.sequence, event.report.client_order_id))
         if len(seen) == 2:
             break

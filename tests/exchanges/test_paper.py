@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from backend.database import sqlite3  # type: ignore[attr-defined, unused-ignore]
 from backend.domain.errors import (
     ExchangeRejected,
     ExchangeUnavailable,
@@ -174,6 +175,36 @@ async def test_one_id_sent_over_two_connections_is_booked_once(tmp_path):
     assert len(await one.fills("AAPL", START)) == 1
     await one.close()
     await two.close()
+
+
+async def test_not_found_is_only_said_while_no_submit_is_on_its_way_to_the_disk(tmp_path):
+    desk = Desk(tmp_path)
+    exchange = await desk.open()
+    other = sqlite3.connect(str(tmp_path / "paper.db"), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+
+    looking = asyncio.ensure_future(exchange.find("trd-1", "AAPL"))
+    done, _ = await asyncio.wait([looking], timeout=0.05)
+    other.execute("ROLLBACK")
+
+    assert not done
+    assert await looking is None
+    other.close()
+    await exchange.close()
+
+
+async def test_after_a_not_found_past_validity_no_clock_can_let_the_order_in(tmp_path):
+    desk = Desk(tmp_path)
+    exchange = await desk.open()
+    late = desk.order("trd-1")
+    desk.clock.advance(2)
+
+    found = await exchange.find("trd-1", "AAPL")
+    desk.clock.advance(-2)  # Another process, whose clock is behind, still has the request.
+
+    assert found is None
+    assert await outcome(exchange, late) == "expired_request"
+    await exchange.close()
 
 
 async def test_opening_twice_does_nothing_and_differently_is_refused(tmp_path):

@@ -154,7 +154,7 @@ async def test_stale_rules_refuse_what_the_told_rules_allow(desk):
 
 
 async def _first_events(exchange, count):
-    stream = exchange.events()
+    stream = exchange.events(0)
     return [(await anext(stream)).sequence for _ in range(count)]
 
 
@@ -184,7 +184,7 @@ async def test_a_dropped_stream_breaks_once_and_can_be_resumed(desk):
     desk.faults.drop_stream()
 
     with pytest.raises(ExchangeUnavailable, match="stream"):
-        await anext(exchange.events())
+        await anext(exchange.events(0))
 
     assert await _first_events(exchange, 1) == [1]
     await exchange.close()

@@ -81,14 +81,15 @@ async def test_a_resting_order_meets_the_pause_in_the_order_of_time(
     await exchange.close()
 
 
-async def test_due_expiries_come_before_later_prices_of_other_orders(tmp_path):
+@pytest.mark.parametrize("due_s", [20, 30], ids=["before", "at the same instant"])
+async def test_due_expiries_come_before_later_prices_of_other_orders(tmp_path, due_s):
     desk = Desk(tmp_path)
     desk.prices.set("AAPL", "98.99", "99.00", after_s=30)
     exchange = await desk.open()
     await exchange.submit(desk.order("trd-1", limit_price="99.50"))
     await exchange.submit(
         desk.order("trd-2", limit_price="99.60", tif="day",
-                   expires_at=START + timedelta(seconds=20))
+                   expires_at=START + timedelta(seconds=due_s))
     )  # fmt: skip
     desk.clock.advance(60)
     await exchange.open_orders()
@@ -169,7 +170,7 @@ async def test_a_rejected_order_does_not_undo_what_the_market_did(tmp_path):
 async def test_a_stream_wakes_by_this_connections_own_change(tmp_path):
     desk = Desk(tmp_path)
     exchange = await desk.open()
-    stream = exchange.events()
+    stream = exchange.events(0)
     waiting = asyncio.ensure_future(anext(stream))
     await asyncio.sleep(0)
 

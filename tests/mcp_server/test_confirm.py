@@ -37,7 +37,7 @@ async def confirm(client: AnyClient) -> Any:
         (400, LOST_CLAIM, PROBLEM + "; charset=utf-8", "refusal"),
         (400, LOST_CLAIM | {"code": "price_band"}, None, "refusal"),
         (401, LOST_CLAIM | {"code": "unauthorised"}, None, "refusal"),
-        (404, LOST_CLAIM | {"code": "not_found"}, None, "refusal"),
+        (404, {"code": "not_found", "detail": "no such thing, or not yours"}, None, "refusal"),
         (422, LOST_CLAIM | {"code": "exchange_rejected"}, None, "refusal"),
         (429, LOST_CLAIM | {"code": "rate_limited"}, None, "refusal"),
         (503, LOST_CLAIM | {"code": "exchange_unavailable"}, None, "refusal"),
@@ -48,6 +48,9 @@ async def confirm(client: AnyClient) -> Any:
         (400, {"code": "trade_not_pending"}, None, "unknown"),
         (400, "not json", None, "unknown"),
         (404, "<html>Not Found</html>", "text/html", "unknown"),
+        (404, {"code": "not_found"}, "application/json", "unknown"),
+        (404, {"code": "unknown_symbol"}, None, "unknown"),
+        (400, {"code": "not_found"}, None, "unknown"),
         (422, [LOST_CLAIM], None, "unknown"),
         (500, LOST_CLAIM | {"code": "internal_error"}, None, "unknown"),
         (502, "<html>Bad Gateway</html>", "text/html", "unknown"),
@@ -159,7 +162,7 @@ async def test_an_id_that_is_not_ours_is_not_found_without_a_request(
     assert result.is_error
     assert only_text(result) == (
         '{"type":"about:blank","title":"Not Found","status":404,"code":"not_found",'
-        '"detail":"no such thing, or not yours","trade_id":"trd-old111"}'
+        '"detail":"no such thing, or not yours"}'
     )
     assert backend.asked == []
 

@@ -44,7 +44,7 @@ def create_book(database: Any) -> None:
         " PRIMARY KEY(account, number)) STRICT",
         # A client order id is unique for ever, whatever became of the order.
         "CREATE UNIQUE INDEX orders_client ON orders(account, client_order_id)",
-        "CREATE INDEX orders_live ON orders(account, state)"
+        "CREATE INDEX orders_live ON orders(account, number)"
         " WHERE state IN ('open', 'partially_filled')",
         "CREATE TABLE fills(account TEXT NOT NULL, number INTEGER NOT NULL,"
         " order_number INTEGER NOT NULL, quantity TEXT NOT NULL, price TEXT NOT NULL,"

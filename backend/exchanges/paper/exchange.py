@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TypeVar
 
-from backend.database import (  # type: ignore[attr-defined, unused-ignore]
+from backend.database import (
     Database,
     Transaction,
     sqlite3,
@@ -79,7 +79,7 @@ class PaperExchange(Exchange):
         self._changed = asyncio.Event()
         self._closed = False
         # A source that can list its symbols adds them to the catalogue.
-        self._instruments = catalogue(getattr(context.prices, "symbols", ()))
+        self._instruments = catalogue(context.prices.symbols)
 
     async def instruments(self) -> Sequence[Instrument]:
         """Return everything that can be traded, by symbol."""
@@ -141,7 +141,11 @@ class PaperExchange(Exchange):
         await self._write(body)
 
     async def find(self, client_order_id: str, symbol: str) -> OrderReport | None:
-        """Return the order with all its fills, or None. The look-up is authoritative."""
+        """Return the order with all its fills, or None. The look-up is authoritative.
+
+        None is said under the write lock: no submit is between its look at the clock
+        and its commit, and one that comes later sees at least this moment's time.
+        """
 
         def body(transaction: Transaction) -> OrderReport | None:
             found = book.find(transaction, self._account, client_order_id)
@@ -149,7 +153,11 @@ class PaperExchange(Exchange):
                 return None
             return told.report(transaction, found)
 
-        return await self._look(body, None)
+        await self._deliver()
+        if self._faults.looks_hidden(self._clock()):
+            return None
+        await self._match()
+        return await self._read(body) or await self._write(body)
 
     async def open_orders(self) -> Sequence[OrderReport]:
         """Return every live order, oldest first."""
@@ -178,17 +186,18 @@ class PaperExchange(Exchange):
     async def events(self, after: int | None = None) -> AsyncIterator[Event]:
         """Stream the stored events after that sequence, then new ones, until closed.
 
-        None starts with the account's first event. Live orders are matched meanwhile.
+        None starts with the next event. Live orders are matched meanwhile.
         """
-        seen = after or 0
+        seen = await self._read(lambda t: told.last_event(t, self._account))
+        seen = seen if after is None else after
         while not self._closed:
             changed = self._changed
             await self._deliver()
             await self._match()
             found = await self._events_after(seen)
-            if found and self._faults.streams("drop"):
+            if found and self._faults.breaks_stream():
                 raise ExchangeUnavailable("the stream broke")
-            for event in _disturbed(found, self._faults):
+            for event in self._faults.disturbed(found):
                 yield event
             if found:
                 seen = found[-1].sequence
@@ -316,13 +325,3 @@ def _answers(database: Database) -> Iterator[None]:
         raise ExchangeUnavailable(f"the paper book is not available: {error.detail}") from error
     except sqlite3.Error as error:
         raise OutcomeUnknown(f"the paper book failed: {error}") from error
-
-
-def _disturbed(events: Sequence[Event], faults: FaultScript) -> list[Event]:
-    told_of = list(events)
-    if faults.streams("reorder"):
-        for i in range(0, len(told_of) - 1, 2):
-            told_of[i], told_of[i + 1] = told_of[i + 1], told_of[i]
-    if faults.streams("duplicate"):
-        told_of = [event for event in told_of for _ in range(2)]
-    return told_of

@@ -4,27 +4,26 @@ Each submit takes the next word for submits, each look-up the next word for look
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Self
+from typing import Any, Literal, Self, TypeVar
 
 from backend.domain.errors import ExchangeUnavailable, OutcomeUnknown
 from backend.domain.instrument import Instrument
 from backend.domain.order import Order
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class SubmitFault:
-    """What happens to one submit.
+    """What happens to one submit."""
 
-    Attributes:
-        kind: `none`, `lose_request`, `lose_answer`, `reject`, `delay`, `partial` or
-            `unavailable`.
-    """
-
-    kind: str
+    kind: Literal[
+        "none", "lose_request", "lose_answer", "reject", "delay", "partial", "unavailable"
+    ]
     code: str = ""
     delay: timedelta = timedelta()
     quantity: Decimal = Decimal(0)
@@ -145,12 +144,19 @@ class FaultScript:
         """Return the rules that orders are judged by."""
         return replace(instrument, **self._rules.get(instrument.symbol, {}))
 
-    def streams(self, word: str) -> bool:
-        """Say whether the stream shall `duplicate` or `reorder`; `drop` is said once."""
-        said = word in self._stream
-        if word == "drop":
-            self._stream.discard(word)
+    def breaks_stream(self) -> bool:
+        """Say, once, whether the stream breaks now."""
+        said = "drop" in self._stream
+        self._stream.discard("drop")
         return said
+
+    def disturbed(self, events: Sequence[T]) -> list[T]:
+        """Return the events that are ready as the stream shall show them."""
+        shown = list(events)
+        if "reorder" in self._stream:
+            for i in range(0, len(shown) - 1, 2):
+                shown[i], shown[i + 1] = shown[i + 1], shown[i]
+        return [event for event in shown for _ in range(2 if "duplicate" in self._stream else 1)]
 
     def _submit(self, fault: SubmitFault) -> Self:
         self._submits.append(fault)

@@ -65,6 +65,14 @@ def events(transaction: Transaction, account: str, after: int, at_most: int = 50
     return [_event(transaction, account, row) for row in rows]
 
 
+def last_event(transaction: Transaction, account: str) -> int:
+    """Return the sequence number of the account's newest event; 0 when there is none."""
+    row = transaction.row(
+        "SELECT sequence FROM events WHERE account = ? ORDER BY sequence DESC LIMIT 1", (account,)
+    )
+    return 0 if row is None else int(row["sequence"])
+
+
 def _event(transaction: Transaction, account: str, row: Row) -> Event:
     booked = find(transaction, account, row["client_order_id"])
     assert booked is not None

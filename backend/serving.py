@@ -1,0 +1,192 @@
+"""How the product is reached: `serve` on HTTP, `stdio` from a desktop client.
+
+`stdio` starts to shake hands at once and builds its backend meanwhile, so this module
+imports nothing heavy at its top.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from backend.app import Backend
+    from backend.config import Config
+
+_PROBE_TIMEOUT_S = 1.0
+_DRAIN_S = 2
+
+
+def web_app(backend: Backend) -> FastAPI:
+    """Return the API with MCP over streamable HTTP at `/mcp`, as one application."""
+    from mcp_server.server import create_server, http_app
+
+    server = create_server(backend.http(), toolsets=backend.desk.config.toolsets, auth=True)
+    mcp = http_app(server)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with mcp.lifespan(mcp):
+            yield
+
+    backend.api.router.lifespan_context = lifespan
+    backend.api.mount("/", mcp)
+    return backend.api
+
+
+async def serve(config: Config, host: str, port: int) -> None:
+    """Serve until SIGINT or SIGTERM; executions under way end first.
+
+    Raises:
+        RuntimeError: the address is not this machine's own, or it is in use.
+    """
+    import uvicorn
+
+    from backend.app import open_backend
+    from backend.logs import configure
+
+    if host not in ("127.0.0.1", "::1", "localhost"):
+        raise RuntimeError(
+            f"serve binds to this machine only, not to {host}: put a TLS proxy in front of it"
+        )
+    configure(config.log_level)
+    async with open_backend(config) as backend:
+        server = uvicorn.Server(
+            uvicorn.Config(
+                web_app(backend),
+                host=host,
+                port=port,
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=_DRAIN_S,
+            )
+        )
+        listener = _listen(host, port)
+        url = f"http://{host}:{listener.getsockname()[1]}"
+        with announced(config.home, url, backend.instance):
+            print(f"exec-mcp serves {url} (API /api/v1, MCP /mcp); stop with Ctrl-C", flush=True)  # noqa: T201
+            await server.serve(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket: a client that connects from now on is served soon."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise RuntimeError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def announced(home: Path, url: str, instance: str) -> Any:
+    """Keep `serve.json` in the home while a server runs there."""
+    path = home / "serve.json"
+    fresh = home / f"serve.json.{os.getpid()}"
+    fresh.write_text(json.dumps({"url": url, "instance": instance, "pid": os.getpid()}))
+    fresh.replace(path)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(FileNotFoundError, ValueError, KeyError):
+            if json.loads(path.read_text())["instance"] == instance:
+                path.unlink()
+
+
+async def running_server(home: Path) -> str | None:
+    """Return the address of a `serve` of this home, if it answers as itself."""
+    try:
+        told = json.loads((home / "serve.json").read_text())
+        url, instance = told["url"], told["instance"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+    try:
+        async with httpx.AsyncClient(trust_env=False, timeout=_PROBE_TIMEOUT_S) as http:
+            health = (await http.get(f"{url}/health")).json()
+    except (httpx.HTTPError, ValueError):
+        return None
+    return url if isinstance(health, dict) and health.get("instance") == instance else None
+
+
+class LazyBackend:
+    """The backend of a stdio server: found or built while the client shakes hands."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._stack = contextlib.AsyncExitStack()
+        self._ready: asyncio.Task[httpx.AsyncClient] | None = None
+
+    async def __call__(self) -> httpx.AsyncClient:
+        """Return the HTTP client, waiting for it the first time."""
+        if self._ready is None:
+            self._ready = asyncio.get_running_loop().create_task(self._open(), name="backend")
+        return await asyncio.shield(self._ready)
+
+    async def _open(self) -> httpx.AsyncClient:
+        url = self._config.backend_url or await running_server(self._config.home)
+        if url is not None:
+            http = httpx.AsyncClient(base_url=url, trust_env=False)
+            return await self._stack.enter_async_context(http)
+        # The imports take a while: the loop goes on answering meanwhile.
+        app = await asyncio.to_thread(_import_app)
+        backend: Backend = await self._stack.enter_async_context(app.open_backend(self._config))
+        return await self._stack.enter_async_context(backend.http())
+
+    async def close(self) -> None:
+        """Finish what is under way and close everything."""
+        if self._ready is not None:
+            await asyncio.gather(self._ready, return_exceptions=True)
+        await self._stack.aclose()
+
+
+def _import_app() -> Any:
+    from backend import app
+    from backend.logs import configure
+
+    configure("WARNING")
+    return app
+
+
+async def stdio(config: Config) -> None:
+    """Serve MCP over stdio until the client closes its end or SIGTERM comes."""
+    from mcp_server.server import create_server
+
+    lazy = LazyBackend(config)
+    server = create_server(_with_token(config, lazy), token=None, toolsets=config.toolsets)
+    loop = asyncio.get_running_loop()
+    running = loop.create_task(server.run_async(transport="stdio", show_banner=False), name="stdio")
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, running.cancel)
+    started = loop.create_task(lazy(), name="start backend")
+    try:
+        await asyncio.gather(running, return_exceptions=True)
+    finally:
+        await asyncio.gather(started, return_exceptions=True)
+        await lazy.close()
+
+
+def _with_token(
+    config: Config, lazy: Callable[[], Awaitable[httpx.AsyncClient]]
+) -> Callable[[], Awaitable[httpx.AsyncClient]]:
+    """Return the backend with the agent's token on it: `agent.token` is made on first start."""
+
+    async def backend() -> httpx.AsyncClient:
+        http = await lazy()
+        if "authorization" not in http.headers:
+            token = config.token or (config.home / "agent.token").read_text().strip()
+            http.headers["authorization"] = f"Bearer {token}"
+        return http
+
+    return backend
