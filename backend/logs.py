@@ -3,7 +3,7 @@
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import structlog
@@ -12,14 +12,31 @@ _SECRET = re.compile(r"xmcp_[A-Za-z0-9_]+|(?i:bearer)\s+\S+")
 _KEYS = frozenset({"token", "secret", "password", "authorization", "credential", "key"})
 
 
+def without_secrets(text: str) -> str:
+    """Return `text` with what looks like a credential replaced."""
+    return _SECRET.sub("[redacted]", text)
+
+
 def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Replace what looks like a credential, by its key or by its form."""
+    """Replace what looks like a credential, by its key or by its form, at any depth."""
     for name, value in event.items():
-        if name.lower() in _KEYS:
-            event[name] = "[redacted]"
-        elif isinstance(value, str):
-            event[name] = _SECRET.sub("[redacted]", value)
+        event[name] = _clean(name, value)
     return event
+
+
+def _clean(name: object, value: Any) -> Any:
+    if isinstance(name, str) and name.lower() in _KEYS:
+        return "[redacted]"
+    if isinstance(value, Mapping):
+        return {key: _clean(key, item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_clean(None, item) for item in value]
+    # What is neither text nor a plain number is written as its repr: that is looked at.
+    return value if isinstance(value, int | float | None) else without_secrets(_text(value))
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else repr(value)
 
 
 def configure(level: str) -> None:

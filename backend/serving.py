@@ -12,12 +12,14 @@ import json
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+
+from backend.domain.money import use_exact_context
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -31,6 +33,8 @@ _DRAIN_S = 2
 
 def web_app(backend: Backend) -> FastAPI:
     """Return the API with MCP over streamable HTTP at `/mcp`, as one application."""
+    from starlette.routing import Route
+
     from mcp_server.server import create_server, http_app
 
     server = create_server(backend.http(), toolsets=backend.desk.config.toolsets, auth=True)
@@ -42,7 +46,8 @@ def web_app(backend: Backend) -> FastAPI:
             yield
 
     backend.api.router.lifespan_context = lifespan
-    backend.api.mount("/", mcp)
+    # A mount at "/" would answer for the API's own 404 and 405 too.
+    backend.api.router.routes.append(Route("/mcp", mcp, include_in_schema=False))
     return backend.api
 
 
@@ -75,19 +80,40 @@ async def serve(config: Config, host: str, port: int) -> None:
             )
         )
         listener = _listen(host, port)
-        url = f"http://{host}:{listener.getsockname()[1]}"
-        with announced(config.home, url, backend.instance):
+        name = f"[{host}]" if ":" in host else host
+        url = f"http://{name}:{listener.getsockname()[1]}"
+        with announced(config.home, url, backend.instance), _outliving(signal.SIGTERM):
             print(f"exec-mcp serves {url} (API /api/v1, MCP /mcp); stop with Ctrl-C", flush=True)  # noqa: T201
             await server.serve(sockets=[listener])
+
+
+@contextlib.contextmanager
+def _outliving(number: signal.Signals) -> Iterator[None]:
+    """Let uvicorn stop on a signal without dying of it: it raises it again once it is done.
+
+    What is under way still has to end, and the databases to be closed.
+    """
+    before = signal.signal(number, lambda *_: None)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
 
 
 def _listen(host: str, port: int) -> socket.socket:
     """Return a listening socket: a client that connects from now on is served soon."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio sets TCP_NODELAY only where the protocol is named; without it each reply to a
+    # kept-alive connection may wait 40 ms for an acknowledgement.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        return socket.create_server((host, port), family=family)
+        listener.bind((host, port))
+        listener.listen(128)
     except OSError as error:
+        listener.close()
         raise RuntimeError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+    return listener
 
 
 @contextlib.contextmanager
@@ -115,9 +141,10 @@ async def running_server(home: Path) -> str | None:
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=_PROBE_TIMEOUT_S) as http:
             health = (await http.get(f"{url}/health")).json()
-    except (httpx.HTTPError, ValueError):
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
         return None
-    return url if isinstance(health, dict) and health.get("instance") == instance else None
+    itself = isinstance(health, dict) and isinstance(instance, str)
+    return url if itself and health.get("instance") == instance else None
 
 
 class LazyBackend:
@@ -163,10 +190,11 @@ async def stdio(config: Config) -> None:
     """Serve MCP over stdio until the client closes its end or SIGTERM comes."""
     from mcp_server.server import create_server
 
+    use_exact_context()  # Here, not where the backend is built: tool calls inherit it.
     lazy = LazyBackend(config)
     server = create_server(_with_token(config, lazy), token=None, toolsets=config.toolsets)
     loop = asyncio.get_running_loop()
-    running = loop.create_task(server.run_async(transport="stdio", show_banner=False), name="stdio")
+    running = loop.create_task(server.run_async(transport="stdio", show_banner=False, log_level="WARNING"), name="stdio")
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, running.cancel)
     started = loop.create_task(lazy(), name="start backend")

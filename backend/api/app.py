@@ -28,6 +28,7 @@ from backend.api.http import (
     on_http_exception,
     problem_response,
     read_body,
+    read_query,
 )
 from backend.domain.errors import CODES, ExecError
 from backend.domain.trade import is_trade_id
@@ -38,7 +39,8 @@ PREFIX = "/api/v1"
 
 
 _OBJECT = {"type": "object"}
-_REFUSALS = (400, 401, 403, 404, 413, 415, 429, 500)
+_REFUSALS = (400, 401, 403, 404, 413, 415, 429, 500, 503)
+_PROBLEM = {"$ref": "#/components/schemas/Problem"}
 
 
 @dataclass(slots=True)
@@ -105,11 +107,16 @@ def create_api(desk: Desk, key: bytes, instance: str) -> FastAPI:
             summary=route.summary,
             name=route.handle.__name__,
             response_class=Response,
-            openapi_extra=_documentation(route, codes),
+            openapi_extra=_documentation(route),
         )
     for prefix in ("", PREFIX):
         app.add_route(f"{prefix}/health", _health(door), ["GET"], include_in_schema=False)
         app.add_route(f"{prefix}/metrics", _metrics(door), ["GET"], include_in_schema=False)
+    document = app.openapi()  # Built once, and kept by FastAPI.
+    document["components"] = {
+        "schemas": {"Problem": _problem_schema(codes)},
+        "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+    }
     app.add_exception_handler(ExecError, on_exec_error)
     app.add_exception_handler(HTTPException, on_http_exception)
     app.add_exception_handler(Exception, on_bug)
@@ -132,7 +139,10 @@ def _endpoint(door: Door, route: Route) -> Callable[[Request], Awaitable[Respons
             response = await on_exec_error(request, error)
         except BodyRefused as error:
             response = error.response
-        counters[response.status_code].inc()
+        counter = counters.get(response.status_code) or door.metrics.requests.labels(
+            route.method, route.path, response.status_code
+        )
+        counter.inc()
         seconds.observe(time.perf_counter() - started)
         return response
 
@@ -148,10 +158,9 @@ def _name_trade(request: Request, error: ExecError) -> None:
 
 async def _answer(door: Door, route: Route, request: Request) -> Response:
     caller = await authorise(door.desk, door.key, door.limiter, request, route.scopes, route.urgent)
-    if route.method == "GET":
-        fields = parse_fields(route.query, dict(request.query_params), "query")
-    else:
-        fields = parse_fields(route.body, await read_body(request), "body")
+    fields = parse_fields(route.query, read_query(request), "query")
+    if route.method != "GET":
+        fields |= parse_fields(route.body, await read_body(request), "body")
     call = Call(door.desk, caller, door.key, door.cache, request.path_params, fields)
     made = await route.handle(call)
     if not isinstance(made, Answer):
@@ -186,11 +195,11 @@ def _metrics(door: Door) -> Callable[[Request], Awaitable[Response]]:
     return metrics
 
 
-def _documentation(route: Route, codes: list[str]) -> dict[str, Any]:
+def _documentation(route: Route) -> dict[str, Any]:
     """Return the OpenAPI of a route, from the same fields that parse it."""
     problem = {
         "description": "problem",
-        "content": {"application/problem+json": {"schema": _problem_schema(codes)}},
+        "content": {"application/problem+json": {"schema": _PROBLEM}},
     }
     responses: dict[str, Any] = {str(status): problem for status in _REFUSALS}
     for status in route.statuses:

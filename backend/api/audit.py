@@ -3,7 +3,7 @@
 from typing import Any
 
 from backend.api.fields import Field
-from backend.api.http import Answer, Call, Route
+from backend.api.http import Answer, Call, Route, whole_reach
 from backend.services import accounts, audit
 
 _READ = ("read", "trade", "approve", "admin")
@@ -25,10 +25,12 @@ async def verify(call: Call) -> Any:
 
 
 async def export(call: Call) -> Answer:
+    whole_reach(call)
     return Answer(200, {"lines": await audit.export(call.desk)})
 
 
 async def invariants(call: Call) -> Any:
+    whole_reach(call)
     return await audit.invariants(call.desk)
 
 

@@ -67,7 +67,7 @@ class Field:
         return Refused(f"{self.name} must be {rule}", code, parameter=self.name)
 
     def _text(self, value: Any) -> str:
-        if not isinstance(value, str) or isinstance(value, NumberText):
+        if not isinstance(value, str) or _is_number(value):
             raise self._refuse("text")
         if not value.strip() or len(value) > _LONGEST_TEXT or not value.isprintable():
             raise self._refuse(f"1 to {_LONGEST_TEXT} printable characters")
@@ -96,7 +96,7 @@ class Field:
         return value
 
     def _choice(self, value: Any) -> str:
-        word = value.strip().lower() if isinstance(value, str) else ""
+        word = value.strip().lower() if isinstance(value, str) and value.isascii() else ""
         if word not in self.choices:
             raise self._refuse(f"one of {', '.join(self.choices)}")
         return word
@@ -109,11 +109,19 @@ class Field:
     def _map(self, value: Any) -> dict[str, str | None]:
         if not isinstance(value, Mapping) or len(value) > 100:
             raise self._refuse("an object of texts")
-        return {
-            self._text(key): None if item is None else str(item)[:_LONGEST_TEXT]
-            for key, item in value.items()
-            if item is None or isinstance(item, str) or self._text(item)
-        }
+        made = {self._text(key): self._item(item) for key, item in value.items()}
+        if len(made) != len(value):
+            raise self._refuse("an object without doubled keys")
+        return made
+
+    def _item(self, value: Any) -> str | None:
+        if value is None:
+            return None
+        return "" if value == "" else self._text(str(value) if _is_number(value) else value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, NumberText)
 
 
 def parse_fields(fields: tuple[Field, ...], given: Any, where: str) -> dict[str, Any]:

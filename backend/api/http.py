@@ -11,7 +11,8 @@ from starlette.responses import Response
 
 from backend.api.fields import Field
 from backend.domain import errors, exact_json
-from backend.domain.errors import ExecError, NotFound, Refused
+from backend.domain.errors import ExecError, Forbidden, NotFound, Refused
+from backend.logs import without_secrets
 from backend.services import Desk, log
 from backend.services.portfolio import Cache
 from backend.store.tokens import Token
@@ -61,7 +62,7 @@ class Route:
 
     Attributes:
         scopes: any one of them suffices.
-        statuses: what it may answer beside 400, 401, 403, 404, 429 and 500.
+        statuses: what it may answer beside what every route may: see `kb/http.md`.
         urgent: counted apart, so that a flood of plans never holds up a cancel.
     """
 
@@ -75,6 +76,16 @@ class Route:
     statuses: tuple[int, ...] = (200,)
     urgent: bool = False
     tags: tuple[str, ...] = field(default=())
+
+
+def whole_reach(call: Call) -> None:
+    """Refuse a token that is bound to accounts what is about all of them.
+
+    Raises:
+        Forbidden: it is bound.
+    """
+    if call.caller.accounts:
+        raise Forbidden("a token that is bound to accounts cannot do this")
 
 
 def json_response(data: Any, status: int = 200) -> Response:
@@ -91,7 +102,7 @@ def problem_response(
         "title": HTTPStatus(status).phrase,
         "status": status,
         "code": code,
-        "detail": detail,
+        "detail": without_secrets(detail),  # It may quote what the caller sent.
         **(facts or {}),
     }
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
@@ -116,7 +127,9 @@ async def on_http_exception(_: Request, error: Exception) -> Response:
     """Answer what the router refuses: unknown paths and wrong methods."""
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
-        return problem_response(405, "method_not_allowed", "this path has no such method")
+        response = problem_response(405, "method_not_allowed", "this path has no such method")
+        response.headers.update(error.headers or {})
+        return response
     if error.status_code == 404:
         return problem_response(404, "not_found", "no such thing, or not yours")
     return problem_response(error.status_code, "invalid_request", "the request is malformed")
@@ -128,6 +141,19 @@ async def on_bug(request: Request, error: Exception) -> Response:
     return problem_response(
         500, "internal_error", "our fault; it is in the server's log; look before you repeat"
     )
+
+
+def read_query(request: Request) -> dict[str, str]:
+    """Return the query's parameters.
+
+    Raises:
+        Refused: one of them is there twice.
+    """
+    given = request.query_params.multi_items()
+    query = dict(given)
+    if len(query) != len(given):
+        raise Refused("the query has a parameter twice")
+    return query
 
 
 async def read_body(request: Request) -> Any:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from backend.api.fields import Field
-from backend.api.http import Call, Route
+from backend.api.http import Call, Route, whole_reach
 from backend.domain.errors import Refused
 from backend.domain.instrument import normalise_symbol
 from backend.services import accounts, risk, trading
@@ -59,8 +59,10 @@ async def _scope(call: Call) -> tuple[Account | None, str | None]:
     if scope == "global":
         if account_id:
             raise Refused("scope=global takes no account_id")
+        whole_reach(call)
         return None, None
-    if scope == "symbol" and account_id is None and {"approve", "admin"} & call.caller.scopes:
+    everywhere = {"approve", "admin"} & call.caller.scopes and not call.caller.accounts
+    if scope == "symbol" and account_id is None and everywhere:
         return None, symbol
     if account_id is None:
         return await trading.resolve_account(call.desk, call.caller, None), symbol

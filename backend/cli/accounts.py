@@ -1,11 +1,15 @@
 """Accounts, once they are there. Adding one is `account_add`."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
+
+from cyclopts import Parameter
 
 from backend.cli import output
 from backend.cli.operator import ask, pairs, segment
 from backend.cli.output import Json, say, table, text_of
+
+AccountId = Annotated[str, Parameter(help="exchange:identifier, such as paper:main.")]
 
 _SHOWN = ("account_id", "name", "environment", "currency", "enabled", "stopped")
 _BALANCE = ("currency", "total", "available", "reserved")
@@ -27,14 +31,8 @@ def _listed(reply: Mapping[str, Any]) -> None:
     table(_SHOWN, rows, "There are no accounts.")
 
 
-async def show(account: str, /, *, json: Json = False) -> None:
-    """Show an account: balances, fees, limits and settings.
-
-    Parameters
-    ----------
-    account:
-        exchange:identifier, such as paper:main.
-    """
+async def show(account: AccountId, /, *, json: Json = False) -> None:
+    """Show an account: balances, fees, limits and settings."""
     output.show(await _ask("GET", account), json, _shown)
 
 
@@ -48,12 +46,12 @@ def _shown(account: Mapping[str, Any]) -> None:
     table(_BALANCE, rows, "It holds nothing.")
 
 
-async def enable(account: str, /, *, json: Json = False) -> None:
+async def enable(account: AccountId, /, *, json: Json = False) -> None:
     """Let an account trade again."""
     await _change(account, "enable", json, lambda r: say(f"{r['account_id']} is enabled."))
 
 
-async def disable(account: str, /, *, json: Json = False) -> None:
+async def disable(account: AccountId, /, *, json: Json = False) -> None:
     """Stop an account: plans are cancelled, live orders followed."""
     await _change(account, "disable", json, _disabled)
 
@@ -64,13 +62,13 @@ def _disabled(reply: Mapping[str, Any]) -> None:
     say(f"Orders that are still live: {text_of(reply['live_orders'])}.")
 
 
-async def delete(account: str, /, *, json: Json = False) -> None:
+async def delete(account: AccountId, /, *, json: Json = False) -> None:
     """Delete an account that never traded."""
     reply = await _ask("DELETE", account)
     output.show(reply, json, lambda r: say(f"{r['account_id']} is deleted."))
 
 
-async def reset(account: str, /, *, json: Json = False) -> None:
+async def reset(account: AccountId, /, *, json: Json = False) -> None:
     """Put a paper account back to its opening balance; its history stays."""
     await _change(account, "reset", json, _was_reset)
 
@@ -79,7 +77,7 @@ def _was_reset(reply: Mapping[str, Any]) -> None:
     say(f"{reply['account_id']} holds its opening balance again: {text_of(reply['balances'])}.")
 
 
-async def limit(account: str, /, *limits: str, json: Json = False) -> None:
+async def limit(account: AccountId, /, *limits: str, json: Json = False) -> None:
     """Set limits of an account, or remove them.
 
     Parameters
@@ -92,7 +90,7 @@ async def limit(account: str, /, *limits: str, json: Json = False) -> None:
     output.show(reply, json, lambda r: say(f"Limits of {r['account_id']}: {text_of(r['limits'])}."))
 
 
-async def resume(account: str, /, *, reason: str, json: Json = False) -> None:
+async def resume(account: AccountId, /, *, reason: str, json: Json = False) -> None:
     """Let a stopped account take new risk again.
 
     Parameters

@@ -149,6 +149,7 @@ async def _begin(config: Config, backend: "Backend", client: "Client[FastMCPTran
             ]
     cash = (await _call(client, "portfolio_status", account_id=account_id))["balance"]
     market = await _call(client, "get_market", symbol=symbol, account_id=account_id)
+    _expect(bool(market.get("price")), f"{symbol} has a price", market)
     price = market["price"]
     wanted = round_down(cash * _SHARE / price["ask"], market["step_size"])
     say("exec-mcp demo: an agent trades on paper, in a temporary home that is removed at the end.")

@@ -106,7 +106,10 @@ def operator_token(home: Path) -> str:
     path = home / "operator.token"
     if path.exists():
         return path.read_text().strip()
-    token = getpass("Operator token: ") if sys.stdin.isatty() else sys.stdin.readline()
+    try:
+        token = getpass("Operator token: ") if sys.stdin.isatty() else sys.stdin.readline()
+    except EOFError:
+        token = ""
     if not token.strip():
         raise Failed(f"{path} is gone: type the operator's token at a terminal, or pipe it in")
     return token.strip()

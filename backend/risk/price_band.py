@@ -3,7 +3,7 @@
 Market orders are bounded by their own `worst_price` instead.
 """
 
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 
 from backend.domain.money import BPS, ZERO
 from backend.domain.order import OrderType, Side
@@ -23,5 +23,5 @@ def check(view: RiskView, limit: Decimal) -> Finding:
     touch = terms.stop_price if terms.order_type is OrderType.STOP_LIMIT else None
     touch = touch or view.quote.touch(terms.side)
     through = terms.limit_price - touch if terms.side is Side.BUY else touch - terms.limit_price
-    bps = max(through / touch * BPS, ZERO).quantize(Decimal("0.01"))
+    bps = max(through / touch * BPS, ZERO).quantize(Decimal("0.01"), ROUND_UP)
     return within(bps, limit, "bps", "a limit price through the market")

@@ -1,5 +1,6 @@
 """Block when there is no quote, or it is older than a limit."""
 
+from datetime import timedelta
 from decimal import Decimal
 
 from backend.risk import Finding, Limit, RiskView, blocked, within
@@ -11,6 +12,7 @@ LIMIT = Limit("s", paper="15", live="5")
 def check(view: RiskView, limit: Decimal) -> Finding:
     if view.quote is None:
         return blocked(f"there is no quote for {view.terms.symbol}")
-    age = view.now - view.quote.as_of
-    seconds = Decimal(max(age.days * 86_400 + age.seconds, 0))
+    # A quote of the future is as wrong as an old one: its clock is not ours.
+    age = abs(view.now - view.quote.as_of)
+    seconds = Decimal(age // timedelta(milliseconds=1)) / 1000
     return within(seconds, limit, "s", "a quote's age")

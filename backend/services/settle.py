@@ -58,12 +58,16 @@ def is_news(tx: Transaction, report: OrderReport) -> bool:
     order = orders.find(tx, report.client_order_id)
     if order is None:
         return False
-    booked = {f.exchange_fill_id for f in orders.fills(tx, order.trade_id)}
-    if any(f.exchange_fill_id not in booked for f in report.fills):
+    if order.filled_quantity < report.filled_quantity:
         return True
-    if order.state in FINAL and order.state not in _NOT_THERE:
-        return report.filled_quantity > order.filled_quantity
-    return order.state is not report.state or report.filled_quantity > order.filled_quantity
+    if order.state in FINAL and order.state not in _NOT_THERE and not report.fills:
+        return False
+    booked = {f.exchange_fill_id: f for f in orders.fills(tx, order.trade_id)}
+    if any(booked.get(fill.exchange_fill_id) != fill for fill in report.fills):
+        return True
+    return order.state is not report.state and (
+        order.state not in FINAL or order.state in _NOT_THERE
+    )
 
 
 def report(tx: Transaction, account: Account, news: OrderReport, source: str) -> Settled:

@@ -10,6 +10,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +25,7 @@ from backend.domain.trade import new_trade_id
 from backend.exchanges.paper.faults import FaultScript
 from backend.prices import open_prices
 from backend.testing.answers import Answer, argument
-from backend.testing.clock import MovableClock, present_clock
+from backend.testing.clock import FrozenClock, MovableClock, present_clock
 from backend.testing.prices import ChosenPrices, Price
 from mcp_server.server import create_server
 
@@ -232,7 +233,7 @@ async def stack(
     opening: Number = 100_000,
     prices: Mapping[str, tuple[Price, Price]] = PRICES,
     instruments: Iterable[str] = (),
-    clock: MovableClock | None = None,
+    clock: MovableClock | datetime | None = None,
     mode: Era = "auto",
     seed: int | None = None,
     background: bool = False,
@@ -244,7 +245,8 @@ async def stack(
         opening: USD on `paper:main`, when this is the home's first start.
         prices: bid and ask by symbol, set before the start.
         instruments: further symbols to list, without a price yet.
-        clock: default: the system's where freezegun froze it, else a `FrozenClock`.
+        clock: one of your own, or the moment at which a `FrozenClock` begins; left out, it
+            is the system's clock where freezegun froze it, else a `FrozenClock`.
         mode: the era that the helpers speak.
         seed: makes trade ids, and the prices of every symbol that is not set, the same
             each time. Without it ids are random and other symbols have no quote. The ids
@@ -258,7 +260,7 @@ async def stack(
     """
     given = {f"{PREFIX}{name.upper()}": str(value) for name, value in settings.items()}
     config = read_config({f"{PREFIX}SEED": str(seed or 0), **given, f"{PREFIX}HOME": str(home)})
-    clock = clock or present_clock()
+    clock = FrozenClock(clock) if isinstance(clock, datetime) else clock or present_clock()
     otherwise: Prices | None = None
     if seed is not None or "price_source" in settings:
         otherwise = open_prices(config.price_source, clock, config.seed)
@@ -322,5 +324,5 @@ def _id(trade: Answer | str) -> str:
 
 
 def _seeded_ids(seed: int) -> Callable[[], str]:
-    choose = random.Random(seed).choices  # noqa: S311
+    choose = random.Random(seed).choices
     return lambda: "trd-" + "".join(choose(_ID_LETTERS, k=20))
