@@ -194,7 +194,9 @@ async def stdio(config: Config) -> None:
     lazy = LazyBackend(config)
     server = create_server(_with_token(config, lazy), token=None, toolsets=config.toolsets)
     loop = asyncio.get_running_loop()
-    running = loop.create_task(server.run_async(transport="stdio", show_banner=False, log_level="WARNING"), name="stdio")
+    running = loop.create_task(
+        server.run_async(transport="stdio", show_banner=False, log_level="WARNING"), name="stdio"
+    )
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, running.cancel)
     started = loop.create_task(lazy(), name="start backend")

@@ -75,6 +75,21 @@ class Door:
     metrics: Metrics = field(default_factory=Metrics)
 
 
+class _Api(FastAPI):
+    """FastAPI, whose document has the schemas that our routes refer to."""
+
+    def __init__(self, codes: list[str], **given: Any) -> None:
+        super().__init__(**given)
+        self._components = {
+            "schemas": {"Problem": _problem_schema(codes)},
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+        }
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document, built when it is first asked for."""
+        return {**super().openapi(), "components": self._components}
+
+
 def all_routes() -> list[Route]:
     """Return the routes of every area: trading first, as the router looks in this order."""
     areas = plugins.load(sys.modules[api.__name__])
@@ -89,7 +104,8 @@ def create_api(desk: Desk, key: bytes, instance: str) -> FastAPI:
         key: what token hashes are keyed with.
         instance: this start's random name, told by `/health`.
     """
-    app = FastAPI(
+    app = _Api(
+        sorted({*CODES, *desk.checks}),
         title="exec-mcp",
         version=version("exec-mcp"),
         openapi_url=f"{PREFIX}/openapi.json",
@@ -98,7 +114,6 @@ def create_api(desk: Desk, key: bytes, instance: str) -> FastAPI:
         redirect_slashes=False,
     )
     door = Door(desk, key, instance, RateLimiter(desk.config.rate_limit_per_s))
-    codes = sorted({*CODES, *desk.checks})
     for route in all_routes():
         app.add_api_route(
             PREFIX + route.path,
@@ -112,11 +127,6 @@ def create_api(desk: Desk, key: bytes, instance: str) -> FastAPI:
     for prefix in ("", PREFIX):
         app.add_route(f"{prefix}/health", _health(door), ["GET"], include_in_schema=False)
         app.add_route(f"{prefix}/metrics", _metrics(door), ["GET"], include_in_schema=False)
-    document = app.openapi()  # Built once, and kept by FastAPI.
-    document["components"] = {
-        "schemas": {"Problem": _problem_schema(codes)},
-        "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
-    }
     app.add_exception_handler(ExecError, on_exec_error)
     app.add_exception_handler(HTTPException, on_http_exception)
     app.add_exception_handler(Exception, on_bug)

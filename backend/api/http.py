@@ -1,5 +1,6 @@
 """Requests in, replies out: exact numbers, bounded bodies, problems as RFC 9457."""
 
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -137,7 +138,9 @@ async def on_http_exception(_: Request, error: Exception) -> Response:
 
 async def on_bug(request: Request, error: Exception) -> Response:
     """The ASGI rim: log what nobody expected, answer 500 without a word of it."""
-    log.error("http.internal_error", path=request.url.path, exc_info=error)
+    # As text: a renderer of exceptions may print local variables, and tokens are among them.
+    lines = "".join(traceback.format_exception(error))
+    log.error("http.internal_error", path=request.url.path, traceback=lines)
     return problem_response(
         500, "internal_error", "our fault; it is in the server's log; look before you repeat"
     )

@@ -69,6 +69,10 @@ async def _scope(call: Call) -> tuple[Account | None, str | None]:
     return await accounts.find(call.desk, call.caller, account_id), symbol
 
 
+async def lift_quarantine(call: Call) -> Any:
+    return await risk.lift_quarantine(call.desk, call.caller, call.fields["reason"])
+
+
 _ENGAGE = ("trade", "approve", "admin")
 
 ROUTES = (
@@ -86,5 +90,13 @@ ROUTES = (
     ),
     Route(
         "POST", "/risk/kill-switch/release", ("admin",), release, "Let orders through", body=_SCOPE
+    ),
+    Route(
+        "POST",
+        "/risk/quarantine/lift",
+        ("admin",),
+        lift_quarantine,
+        "Take new risk again",
+        body=_SCOPE[:1],
     ),
 )

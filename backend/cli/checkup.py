@@ -166,7 +166,7 @@ def _behind_s(tx: Transaction, clock: datetime) -> int:
 
 
 def _lease(tx: Transaction) -> Finding:
-    row = tx.row("SELECT owner, expires_at FROM leases WHERE name = ?", (keeper.LEASE,))
+    row = controls.lease(tx, keeper.LEASE)
     if row is None:
         return Finding("note", "keeper", "nobody: no server runs, so nothing is reconciled now")
     until = from_row(row["expires_at"])
@@ -200,7 +200,7 @@ def accept_clock(tx: Transaction, clock: datetime, operator: str) -> int:
         raise Failed("the clock is not behind: there is nothing to accept")
     for account in accounts.all_accounts(tx):
         cancel_pending(tx, account.number, operator, CancelReason.CALLER)
-    lease = tx.row("SELECT owner FROM leases WHERE name = ?", (keeper.LEASE,))
+    lease = controls.lease(tx, keeper.LEASE)
     if lease:
         controls.drop_lease(tx, keeper.LEASE, lease["owner"])
     audit.append(tx, "clock.accepted", operator, behind_s=behind_s)

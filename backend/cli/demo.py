@@ -134,7 +134,8 @@ async def _call(client: "Client[FastMCPTransport]", tool: str, **arguments: Any)
 
 def _expect(true: bool, what: str, reply: Mapping[str, Any]) -> None:
     if not true:
-        raise Failed(f"the demo failed: expected that {what}, but: {exact_json.dumps(reply)}")
+        told = reply.get("detail") or exact_json.dumps(reply)
+        raise Failed(f"the demo failed: expected that {what}, but: {told}")
 
 
 async def _begin(config: Config, backend: "Backend", client: "Client[FastMCPTransport]") -> Story:

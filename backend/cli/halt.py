@@ -43,9 +43,10 @@ async def resume(
     scope: Scope | None = None,
     account: str | None = None,
     symbol: str | None = None,
+    quarantine: bool = False,
     json: Json = False,
 ) -> None:
-    """Release a kill switch; name the scope it was engaged for.
+    """Release a kill switch, named by its scope, or lift the quarantine.
 
     Parameters
     ----------
@@ -57,7 +58,14 @@ async def resume(
         For scope account; with a symbol, only there.
     symbol:
         For scope symbol.
+    quarantine:
+        Lift the quarantine instead, after you have looked at what `doctor` says.
     """
+    if quarantine:
+        none = "the server is not quarantined"
+        reply = await ask("POST", "/risk/quarantine/lift", {"reason": reason}, missing=none)
+        show(reply, json, lambda r: say(f"Quarantine lifted; it was: {r['was']}."))
+        return
     body = _body(scope, account, symbol, reason)
     missing = "no kill switch is engaged for this scope; `exec-mcp doctor` lists the engaged ones"
     reply = await ask("POST", "/risk/kill-switch/release", body, missing=missing)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Protocol, cast
 
 from backend import plugins
@@ -190,11 +191,19 @@ def resolve_limits(
     checks: Mapping[str, Check], environment: str, *sources: Mapping[str, str]
 ) -> dict[str, Decimal | str | None]:
     """Return the limit of each check: the tightest of `sources`, else its default."""
-    resolved: dict[str, Decimal | str | None] = {}
-    for name, module in checks.items():
-        texts = [source[name] for source in sources if name in source]
-        if not texts:
-            default = module.LIMIT.live if environment == "live" else module.LIMIT.paper
-            texts = [] if default is None else [default]
-        resolved[name] = module.LIMIT.tightest(texts) if texts else None
-    return resolved
+    return {
+        name: _resolved(
+            module.LIMIT,
+            environment == "live",
+            tuple(source[name] for source in sources if name in source),
+        )
+        for name, module in checks.items()
+    }
+
+
+@lru_cache(maxsize=1024)
+def _resolved(limit: Limit, live: bool, texts: tuple[str, ...]) -> Decimal | str | None:
+    default = limit.live if live else limit.paper
+    if not texts and default is None:
+        return None
+    return limit.tightest(list(texts) or [str(default)])

@@ -14,7 +14,7 @@ from backend.domain.trade import CancelReason
 from backend.exchanges import AccountKey, ExchangeModule
 from backend.services import Desk, account_key, market
 from backend.services.expiry import cancel_pending
-from backend.store import accounts, audit, ledger, orders
+from backend.store import accounts, audit, ledger, orders, trades
 from backend.store.accounts import Account
 from backend.store.tokens import Token
 
@@ -260,7 +260,8 @@ async def info(desk: Desk, caller: Token, account: Account, symbol: str | None) 
     Without `symbol` only instruments that are held or on order are listed, at most 50.
     """
     exchange = await desk.exchange(account)
-    fees = await exchange.fees()
+    with market.unanswered():
+        fees = await exchange.fees()
     known = await market.instruments(desk, account)
     if symbol is not None:
         chosen = [await market.instrument(desk, account, symbol)]
@@ -304,12 +305,9 @@ def _number(text: str) -> Decimal | str:
 
 def _busy_symbols(tx: Transaction, account: Account) -> set[str]:
     held = {s for s, p in ledger.positions(tx, account.number).items() if p.quantity}
-    rows = tx.rows(
-        "SELECT DISTINCT symbol FROM trades WHERE account = ?"
-        " AND status IN ('pending', 'executing', 'working')",
-        (account.number,),
-    )
-    return held | {row["symbol"] for row in rows}
+    waiting = {trade.symbol for trade in trades.pending(tx, account.number)}
+    live = {trades.get(tx, o.trade_id).symbol for o in orders.live(tx, account.number)}
+    return held | waiting | live
 
 
 async def snapshots(desk: Desk, account: Account, limit: int) -> dict[str, Any]:

@@ -47,7 +47,7 @@ from backend.services.trading import (
     refuse_new_risk,
     visible,
 )
-from backend.store import accounts, audit, ledger, orders, tokens, trades
+from backend.store import audit, ledger, orders, tokens, trades
 from backend.store.accounts import Account
 from backend.store.tokens import Token
 from backend.store.trades import Trade
@@ -157,7 +157,7 @@ def _claim(
         )
     if not trades.claim(tx, trade_id):
         raise not_pending(tx, trades.get(tx, trade_id), account)
-    return _write_claim(tx, desk, caller, trade, account, sign_time)
+    return _write_claim(tx, desk, caller, trade, account, view, sign_time)
 
 
 def _refuse_other_caller(tx: Transaction, caller: Token, trade: Trade, account: Account) -> None:
@@ -266,6 +266,7 @@ def _write_claim(
     caller: Token,
     trade: Trade,
     account: Account,
+    view: RiskView,
     sign_time: datetime,
 ) -> Claimed:
     validity = desk.exchanges[account.exchange].CAPABILITIES.validity
@@ -280,10 +281,9 @@ def _write_claim(
     )
     orders.insert_sending(tx, trade.id, account.number, order.sign_time, order.valid_until)
     if trade.notional is not None:
-        trades.add_daily_notional(
-            tx, account.number, caller.principal, planning.today(tx.now), trade.notional
-        )
-    accounts.touch_ledger(tx, account.number)
+        total = view.daily_notional + trade.notional
+        day = planning.today(tx.now)
+        trades.set_daily_notional(tx, account.number, caller.principal, day, total)
     audit.append(
         tx,
         "trade.claimed",

@@ -1,7 +1,8 @@
 """Instruments, quotes and conversions, as an account's exchange sees them."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
@@ -14,10 +15,26 @@ from backend.services import Desk
 from backend.store.accounts import Account
 
 
+@contextmanager
+def unanswered() -> Iterator[None]:
+    """Turn a look-up without an answer into `ExchangeUnavailable`: nothing was sent."""
+    try:
+        yield
+    except OutcomeUnknown as error:
+        raise ExchangeUnavailable(
+            f"the exchange did not answer a look-up ({error.detail}); nothing was sent"
+        ) from error
+
+
 async def instruments(desk: Desk, account: Account) -> dict[str, Instrument]:
-    """Return what the account's exchange lets it trade, by symbol."""
+    """Return what the account's exchange lets it trade, by symbol.
+
+    Raises:
+        ExchangeUnavailable: it did not answer.
+    """
     exchange = await desk.exchange(account)
-    return {i.symbol: i for i in await exchange.instruments()}
+    with unanswered():
+        return {i.symbol: i for i in await exchange.instruments()}
 
 
 async def instrument(desk: Desk, account: Account, symbol_text: str) -> Instrument:

@@ -22,6 +22,8 @@ from backend.store import controls, ledger, trades
 from backend.store.accounts import Account
 
 STOP_BAND_BPS = Decimal(100)
+# How much dearer a fee in a third asset may become, by that asset's price, until the fill.
+FEE_ASSET_BAND_BPS = Decimal(500)
 _MINUTE = 60
 
 
@@ -55,10 +57,15 @@ class Pricing:
 
 
 async def gather(desk: Desk, account: Account, symbol: str) -> Facts:
-    """Ask the exchange for rules, quote and fees: everything that can wait or fail."""
+    """Ask the exchange for rules, quote and fees: everything that can wait or fail.
+
+    Raises:
+        ExchangeUnavailable: it did not answer; nothing was sent.
+    """
     instrument = await market.instrument(desk, account, symbol)
     exchange = await desk.exchange(account)
-    fees = await exchange.fees()
+    with market.unanswered():
+        fees = await exchange.fees()
     quote = await market.quote(desk, account, instrument.symbol)
     unit = fees.unit(instrument)
     fee_price = None
@@ -125,8 +132,9 @@ def price_order(terms: OrderTerms, facts: Facts, band_bps: Decimal) -> Pricing:
     fee = _expected_fee(terms, price, facts, unit)
     reserved = None
     if fee is not None:
+        cautious = facts.fee_price and facts.fee_price * (1 - FEE_ASSET_BAND_BPS / BPS)
         reserved = arithmetic.reservation(
-            terms.side, terms.quantity, worst, facts.instrument, facts.fees, facts.fee_price
+            terms.side, terms.quantity, worst, facts.instrument, facts.fees, cautious
         )
     return Pricing(price, worst, band, fee or ZERO, unit, reserved)
 

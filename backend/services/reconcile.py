@@ -8,6 +8,7 @@
 |                                    | fill or order that could be it: absent             |
 | an error, a time-out, a refusal    | nothing: it is no evidence                         |
 | a live order that we had ended     | incident, the account stops, it is cancelled       |
+| a live order of our form, no row   | quarantine: our books are older than the exchange's |
 
 Orders are never sent from here. Two reconcilers do no harm: every change is a guarded
 UPDATE of a row that may have moved on.
@@ -18,12 +19,13 @@ from datetime import datetime, timedelta
 from backend.database import Transaction
 from backend.domain.clock import to_row
 from backend.domain.errors import ExchangeRejected, ExchangeUnavailable, OutcomeUnknown
-from backend.domain.order import UNSETTLED
-from backend.domain.trade import is_trade_id
+from backend.domain.order import UNSETTLED, OrderReport
+from backend.domain.trade import CancelReason, is_trade_id
 from backend.exchanges import Exchange
 from backend.services import Desk, log, settle
 from backend.services.execution import request_cancel, take_report
-from backend.store import accounts, audit, ledger, orders, trades
+from backend.services.expiry import cancel_pending
+from backend.store import accounts, audit, controls, ledger, orders, trades
 from backend.store.accounts import Account
 from backend.store.orders import OrderRow
 
@@ -63,6 +65,9 @@ async def _follow_working(
         if not is_trade_id(report.client_order_id):
             continue  # Somebody traded by hand: tolerated, never attached.
         seen.add(report.client_order_id)
+        if await desk.database.read(lambda tx, r=report: _is_foreign(tx, r)):  # type: ignore[misc]
+            await desk.database.write(lambda tx, r=report: _quarantine(tx, account, r))  # type: ignore[misc]
+            continue
         await take_report(desk, account, exchange, report, "look-up")
     for order in working:
         if order.trade_id not in seen:
@@ -71,6 +76,25 @@ async def _follow_working(
             symbol = await _symbol(desk, order)
             await request_cancel(exchange, order.trade_id, symbol)
             await _look_up(desk, account, exchange, order)
+
+
+def _is_foreign(tx: Transaction, report: OrderReport) -> bool:
+    return orders.find(tx, report.client_order_id) is None
+
+
+def _quarantine(tx: Transaction, account: Account, report: OrderReport) -> None:
+    """Take no new risk: an order of our form is not in our books.
+
+    A row is committed before any byte leaves, so the books are older than the order:
+    an older copy was restored. The order is reported, never attached.
+    """
+    if controls.quarantine(tx) is not None:
+        return
+    reason = f"order {report.client_order_id} at {account.id} is not in these books"
+    controls.set_quarantine(tx, f"{reason}: was an older database restored?")
+    for one in accounts.all_accounts(tx):
+        cancel_pending(tx, one.number, "system", CancelReason.QUARANTINE)
+    audit.append(tx, "quarantine.entered", "system", account=account.number, reason=reason)
 
 
 async def _symbol(desk: Desk, order: OrderRow) -> str:

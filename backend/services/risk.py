@@ -262,3 +262,21 @@ async def clear_break(desk: Desk, caller: Token, account: Account, reason: str) 
 
     await desk.database.write(body)
     return {"account_id": account.id, "stopped": None}
+
+
+async def lift_quarantine(desk: Desk, caller: Token, reason: str) -> dict[str, Any]:
+    """Take new risk again after the operator has looked.
+
+    Raises:
+        NotFound: the server is not quarantined.
+    """
+
+    def body(tx: Transaction) -> dict[str, Any]:
+        entered = controls.quarantine(tx)
+        if entered is None:
+            raise NotFound("the server is not quarantined")
+        controls.set_quarantine(tx, None)
+        audit.append(tx, "quarantine.lifted", caller.principal, entered=entered, reason=reason)
+        return {"quarantined": None, "was": entered, "reason": reason}
+
+    return await desk.database.write(body)

@@ -116,6 +116,7 @@ def absent(tx: Transaction, account: Account, trade_id: str, evidence: str) -> N
 def unknown(tx: Transaction, account: Account, trade_id: str, why: str) -> None:
     """Write down that nobody answered. The hold stays; reconcile looks it up."""
     if orders.move(tx, trade_id, OrderState.UNKNOWN):
+        accounts.touch_ledger(tx, account.number)
         audit.append(
             tx, "order.unknown", "system", account=account.number, trade_id=trade_id, why=why
         )

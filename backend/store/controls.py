@@ -79,9 +79,14 @@ def accept_clock(tx: Transaction, clock_text: str) -> None:
     tx.execute("UPDATE meta SET value = ? WHERE key = 'high_water'", (clock_text,))
 
 
+def lease(tx: Transaction, name: str) -> Row | None:
+    """Return who has a lease and until when (`owner`, `expires_at`), or None."""
+    return tx.row("SELECT owner, expires_at FROM leases WHERE name = ?", (name,))
+
+
 def take_lease(tx: Transaction, name: str, owner: str, ttl: timedelta) -> bool:
     """Take or renew a lease. Returns whether `owner` has it now."""
-    row = tx.row("SELECT owner, expires_at FROM leases WHERE name = ?", (name,))
+    row = lease(tx, name)
     if row and row["owner"] != owner and from_row(row["expires_at"]) > tx.now:
         return False
     tx.execute(

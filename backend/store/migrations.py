@@ -87,7 +87,6 @@ _CORE = (
     " WHERE request_id IS NOT NULL",
     "CREATE INDEX trades_pending ON trades (account, expires_at, principal)"
     " WHERE status = 'pending'",
-    "CREATE INDEX trades_live ON trades (account) WHERE status IN ('executing', 'working')",
     "CREATE INDEX trades_claimed ON trades (account, principal, claimed_at)"
     " WHERE claimed_at IS NOT NULL",
     "CREATE INDEX trades_by_account ON trades (account, number)",

@@ -335,11 +335,10 @@ def daily_notional(tx: Transaction, account: int, principal: str, day: str) -> D
     return stored(text) if text else Decimal(0)
 
 
-def add_daily_notional(
-    tx: Transaction, account: int, principal: str, day: str, notional: Decimal
+def set_daily_notional(
+    tx: Transaction, account: int, principal: str, day: str, total: Decimal
 ) -> None:
-    """Count a claim towards the day."""
-    total = daily_notional(tx, account, principal, day) + notional
+    """Write what this principal has confirmed on `day`, a claim counted in."""
     tx.execute(
         "INSERT INTO daily_notionals(account, principal, day, notional) VALUES(?, ?, ?, ?)"
         " ON CONFLICT(account, principal, day) DO UPDATE SET notional = excluded.notional",

@@ -1,8 +1,12 @@
 """The claim ÷ a raw status-guarded update of the same durability."""
 
+import statistics
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from backend.app import open_backend
 from backend.config import read_config
@@ -11,7 +15,7 @@ from backend.domain.order import OrderType, Side
 from backend.services import execution, planning
 from backend.services.trading import PlanRequest, plan
 from backend.store import accounts, tokens
-from tests.bench.measure import Figure, Step, interleaved, settings
+from tests.bench.measure import Figure, Step, settings
 
 
 async def figure(folder: Path) -> Figure:
@@ -23,9 +27,6 @@ async def figure(folder: Path) -> Figure:
 
 
 async def _timed(before: Step, ours: Step, raw: Step) -> tuple[float, float]:
-    import statistics
-    import time
-
     taken: tuple[list[float], list[float]] = ([], [])
     for turn in range(220):
         await before()
@@ -47,24 +48,18 @@ async def _claim(home: Path) -> AsyncIterator[tuple[Step, Step]]:
         assert account is not None
         exchange = await desk.exchange(account)
         waiting: list[str] = []
+        known: list[Any] = []
 
         async def before() -> None:
-            from decimal import Decimal
-
             request = PlanRequest("AAPL", Side.BUY, Decimal(1), OrderType.MARKET)
             planned, _ = await plan(desk, caller, request)
             waiting.append(planned["trade_id"])
-            nonlocal facts, sign_time
-            facts = await planning.gather(desk, account, "AAPL")
-            sign_time = await exchange.now()
-
-        facts = await planning.gather(desk, account, "AAPL")
-        sign_time = await exchange.now()
+            known[:] = [await planning.gather(desk, account, "AAPL"), await exchange.now()]
 
         async def claim() -> None:
             trade_id = waiting.pop()
             await desk.database.write(
-                lambda tx: execution._claim(tx, desk, caller, trade_id, facts, sign_time)
+                lambda tx: execution._claim(tx, desk, caller, trade_id, *known)
             )
 
         yield before, claim

@@ -35,6 +35,7 @@ def trade_on(client: Client[Any]) -> Step:
     async def step() -> None:
         order = {"symbol": "AAPL", "side": next(sides), "quantity": 1}
         planned = await client.call_tool("plan_trade", order)
+        assert planned.structured_content is not None
         trade_id = planned.structured_content["trade_id"]
         await client.call_tool("execute_trade", {"trade_id": trade_id, "action": "confirm"})
 

@@ -5,8 +5,9 @@ is refused for the client's own words. One request per connection.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 _LOOPBACK = "127.0.0.1"
 _END_OF_HEAD = b"\r\n\r\n"
@@ -37,16 +38,14 @@ async def token_proxy(port: int, token: str) -> AsyncIterator[int]:
 async def _pass_on(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int, token: str
 ) -> None:
-    try:
-        head = await reader.readuntil(_END_OF_HEAD)
-        answers, questions = await asyncio.open_connection(_LOOPBACK, port)
-        questions.write(_with_token(head, token))
-        await _until_one_ends(_pump(reader, questions), _pump(answers, writer))
-        await _close(questions)
-    except (asyncio.IncompleteReadError, OSError):
-        pass  # The client sees a closed connection.
-    finally:
-        await _close(writer)
+    # On an error of either side the client sees a closed connection.
+    with suppress(asyncio.IncompleteReadError, OSError):
+        async with _closing(writer):
+            head = await reader.readuntil(_END_OF_HEAD)
+            answers, questions = await asyncio.open_connection(_LOOPBACK, port)
+            async with _closing(questions):
+                questions.write(_with_token(head, token))
+                await _until_one_ends(_pump(reader, questions), _pump(answers, writer))
 
 
 def _with_token(head: bytes, token: str) -> bytes:
@@ -57,9 +56,9 @@ def _with_token(head: bytes, token: str) -> bytes:
     return b"\r\n".join([request, *kept, *added]) + _END_OF_HEAD
 
 
-async def _until_one_ends(*pumps: "asyncio._CoroutineLike[None]") -> None:
+async def _until_one_ends(*pumps: Coroutine[Any, Any, None]) -> None:
     """Run until one side has nothing more to say: a client that leaves is felt at once."""
-    tasks = [asyncio.ensure_future(pump) for pump in pumps]
+    tasks = [asyncio.create_task(pump) for pump in pumps]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -74,9 +73,11 @@ async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> Non
         await sink.drain()
 
 
-async def _close(writer: asyncio.StreamWriter) -> None:
-    writer.close()
+@asynccontextmanager
+async def _closing(writer: asyncio.StreamWriter) -> AsyncIterator[None]:
     try:
-        await writer.wait_closed()
-    except OSError:
-        pass
+        yield
+    finally:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
