@@ -3,7 +3,8 @@ from decimal import Decimal
 import pytest
 
 from backend.domain.errors import Refused
-from backend.domain.instrument import normalise_symbol
+from backend.domain.instrument import Violation, normalise_symbol
+from backend.domain.money import to_text
 from tests.domain.builders import an_instrument
 
 D = Decimal
@@ -134,9 +135,5 @@ def test_no_maximum_is_no_bound() -> None:
     assert an_instrument(max_notional=None).notional_violation(D(100), D(10**12)) is None
 
 
-def _nearest(violation: object) -> list[str] | None:
-    return None if violation is None else [format(v, "f") for v in _values(violation)]
-
-
-def _values(violation: object) -> list[Decimal]:
-    return [v.normalize() if v % 1 else v.quantize(D(1)) for v in getattr(violation, "nearest")]  # noqa: B009
+def _nearest(violation: Violation | None) -> list[str] | None:
+    return [to_text(value) for value in violation.nearest] if violation else None

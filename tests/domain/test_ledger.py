@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.domain.ledger import FeeSchedule, Position, fee_for, movements, reservation
-from backend.domain.order import Side
+from backend.domain.order import Fill, Side
 from tests.domain.builders import BTC, a_fill
 
 D = Decimal
@@ -72,8 +72,8 @@ def test_a_fee_is_rounded_up(notional: str, rate: str, price: str, fee: str) -> 
         (a_fill(SELL, "2", "100", "0.002", "BTC"), {"BTC": "-2.002", "USD": "200"}),
     ],
 )
-def test_a_fill_moves_base_quote_and_fee(fill: object, moved: dict[str, str]) -> None:
-    found = movements(fill, "BTC", "USD")  # type: ignore[arg-type]
+def test_a_fill_moves_base_quote_and_fee(fill: Fill, moved: dict[str, str]) -> None:
+    found = movements(fill, "BTC", "USD")
     assert found == {currency: D(amount) for currency, amount in moved.items()}
 
 

@@ -139,7 +139,6 @@ def test_what_we_never_wrote_is_not_read_back(text: str) -> None:
 )
 def test_padding_adds_zeros_and_never_rounds(value: str, decimals: int, expected: str) -> None:
     assert format(padded(Decimal(value), decimals), "f") == expected
-    assert str(padded(Decimal(value), decimals)) == expected or value == "1E-8"
 
 
 @pytest.mark.parametrize(

@@ -24,17 +24,17 @@ failed        .        .        .       x         .        .      .
 """
 
 ORDER_TABLE = """
-                 sending unknown open partially_filled filled cancelled rejected expired not_sent absent
-sending             .       x     x          x           x        x        x        x       x       .
-unknown             .       .     x          x           x        x        x        x       .       x
-open                .       .     .          x           x        x        x        x       .       .
-partially_filled    .       .     .          .           x        x        .        x       .       .
-filled              .       .     .          .           .        .        .        .       .       .
-cancelled           .       .     .          .           .        .        .        .       .       .
-rejected            .       .     .          .           .        .        .        .       .       .
-expired             .       .     .          .           .        .        .        .       .       .
-not_sent            .       .     .          .           .        .        .        .       .       .
-absent              .       .     .          .           .        .        .        .       .       .
+                sending unknown open partially_filled filled cancelled rejected expired not_sent absent
+sending            .       x     x          x           x        x        x        x       x       .
+unknown            .       .     x          x           x        x        x        x       .       x
+open               .       .     .          x           x        x        x        x       .       .
+partially_filled   .       .     .          .           x        x        .        x       .       .
+filled             .       .     .          .           .        .        .        .       .       .
+cancelled          .       .     .          .           .        .        .        .       .       .
+rejected           .       .     .          .           .        .        .        .       .       .
+expired            .       .     .          .           .        .        .        .       .       .
+not_sent           .       .     .          .           .        .        .        .       .       .
+absent             .       .     .          .           .        .        .        .       .       .
 """
 
 
