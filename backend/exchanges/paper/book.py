@@ -31,17 +31,15 @@ def create_book(database: Any) -> None:
         "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
         "CREATE TABLE accounts(account TEXT PRIMARY KEY, currency TEXT NOT NULL,"
         " opening TEXT NOT NULL, opened_at TEXT NOT NULL) STRICT",
-        "CREATE TABLE counters(account TEXT NOT NULL REFERENCES accounts, name TEXT NOT NULL,"
-        " value INTEGER NOT NULL, PRIMARY KEY(account, name)) STRICT",
         "CREATE TABLE balances(account TEXT NOT NULL REFERENCES accounts, currency TEXT NOT NULL,"
-        " total TEXT NOT NULL, PRIMARY KEY(account, currency)) STRICT",
+        " total TEXT NOT NULL, PRIMARY KEY(account, currency)) STRICT, WITHOUT ROWID",
         "CREATE TABLE orders(account TEXT NOT NULL REFERENCES accounts, number INTEGER NOT NULL,"
         " client_order_id TEXT NOT NULL, symbol TEXT NOT NULL, side TEXT NOT NULL,"
         " quantity TEXT NOT NULL, order_type TEXT NOT NULL, time_in_force TEXT NOT NULL,"
         " limit_price TEXT NOT NULL, stop_price TEXT, expires_at TEXT, fee_price TEXT,"
         " state TEXT NOT NULL, filled TEXT NOT NULL, triggered INTEGER NOT NULL,"
         " reason TEXT NOT NULL, placed_at TEXT NOT NULL, matched_until TEXT NOT NULL,"
-        " PRIMARY KEY(account, number)) STRICT",
+        " PRIMARY KEY(account, number)) STRICT, WITHOUT ROWID",
         # A client order id is unique for ever, whatever became of the order.
         "CREATE UNIQUE INDEX orders_client ON orders(account, client_order_id)",
         "CREATE INDEX orders_live ON orders(account, number)"
@@ -50,12 +48,13 @@ def create_book(database: Any) -> None:
         " order_number INTEGER NOT NULL, quantity TEXT NOT NULL, price TEXT NOT NULL,"
         " fee TEXT NOT NULL, fee_currency TEXT NOT NULL, liquidity TEXT NOT NULL,"
         " executed_at TEXT NOT NULL, PRIMARY KEY(account, number),"
-        " FOREIGN KEY(account, order_number) REFERENCES orders(account, number)) STRICT",
+        " FOREIGN KEY(account, order_number) REFERENCES orders(account, number))"
+        " STRICT, WITHOUT ROWID",
         "CREATE INDEX fills_order ON fills(account, order_number)",
         "CREATE TABLE events(account TEXT NOT NULL, sequence INTEGER NOT NULL,"
         " order_number INTEGER NOT NULL, state TEXT NOT NULL, filled TEXT NOT NULL,"
         " fill_number INTEGER, reason TEXT NOT NULL, at TEXT NOT NULL,"
-        " PRIMARY KEY(account, sequence)) STRICT",
+        " PRIMARY KEY(account, sequence)) STRICT, WITHOUT ROWID",
     ):
         database.execute(statement)
 
@@ -66,11 +65,13 @@ class Booked:
 
     Attributes:
         fee_price: quote currency per unit of a third fee asset, as it was when placed.
+        reason: why it ended; "" while it lives.
     """
 
     account: str
     client_order_id: str
     fee_price: Decimal | None
+    reason: str
     working: Working
 
 
@@ -180,7 +181,7 @@ def add(
     matched_until: datetime,
 ) -> Booked:
     """Insert a new order and return it; its client order id must be new."""
-    number = _count(transaction, account, "orders")
+    number = _next(transaction, account, "orders", "number")
     terms = order.terms
     transaction.insert(
         "orders",
@@ -266,7 +267,7 @@ def record(transaction: Transaction, booked: Booked, step: Step, fees: FeeSchedu
         "events",
         {
             "account": booked.account,
-            "sequence": _count(transaction, booked.account, "events"),
+            "sequence": _next(transaction, booked.account, "events", "sequence"),
             "order_number": order.number,
             "state": str(order.state),
             "filled": to_text(order.filled),
@@ -280,7 +281,7 @@ def record(transaction: Transaction, booked: Booked, step: Step, fees: FeeSchedu
 def _add_fill(transaction: Transaction, booked: Booked, step: Step, fees: FeeSchedule) -> int:
     order, execution = step.order, step.execution
     assert execution is not None
-    number = _count(transaction, booked.account, "fills")
+    number = _next(transaction, booked.account, "fills", "number")
     rules = instrument(order.symbol)
     unit = fees.unit(rules)
     rate = fees.maker if execution.liquidity == "maker" else fees.taker
@@ -346,6 +347,7 @@ def booked_of(row: Row) -> Booked:
         account=row["account"],
         client_order_id=row["client_order_id"],
         fee_price=_optional(row["fee_price"]),
+        reason=row["reason"],
         working=Working(
             number=row["number"],
             symbol=row["symbol"],
@@ -367,12 +369,10 @@ def _optional(text: str | None) -> Decimal | None:
     return None if text is None else stored(text)
 
 
-def _count(transaction: Transaction, account: str, name: str) -> int:
-    """Return the next whole number of this name: 1, 2, 3 without holes."""
-    transaction.execute(
-        "INSERT INTO counters(account, name, value) VALUES(?, ?, 1)"
-        " ON CONFLICT(account, name) DO UPDATE SET value = value + 1",
-        (account, name),
+def _next(transaction: Transaction, account: str, table: str, column: str) -> int:
+    """Return the next whole number of a table: 1, 2, 3 without holes; no row is ever deleted."""
+    last = transaction.value(
+        f"SELECT MAX({column}) FROM {table} WHERE account = ?",  # noqa: S608
+        (account,),
     )
-    sql = "SELECT value FROM counters WHERE account = ? AND name = ?"
-    return int(transaction.value(sql, (account, name)))
+    return int(last or 0) + 1

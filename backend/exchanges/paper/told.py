@@ -18,13 +18,9 @@ def report(transaction: Transaction, booked: Booked) -> OrderReport:
         "SELECT * FROM fills WHERE account = ? AND order_number = ? ORDER BY number",
         (booked.account, booked.working.number),
     )
-    reason = transaction.value(
-        "SELECT reason FROM orders WHERE account = ? AND number = ?",
-        (booked.account, booked.working.number),
-    )
     order = booked.working
     fills = tuple(fill_of(row, booked) for row in rows)
-    return _report(booked, order.state, order.filled, fills, reason)
+    return _report(booked, order.state, order.filled, fills, booked.reason)
 
 
 def history(
