@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: demo test check format lint types bench soak serve clean
+.PHONY: demo test check format lint types bench soak interop serve clean
 
 demo: $(READY)  ## play the two-phase story on the paper exchange
 	$(BIN)/exec-mcp demo
@@ -31,6 +31,14 @@ bench: $(READY)  ## the benchmark table: ratios within one run
 
 soak: $(READY)  ## the long campaigns
 	$(BIN)/python -m pytest -n 2 -q -m soak --run-soak
+
+INTEROP_TOOLS ?= $(VENV)/interop
+
+interop: $(READY)  ## other people's MCP clients and the conformance suite; needs npm
+	mkdir -p $(INTEROP_TOOLS)
+	cp tests/interop/package.json $(INTEROP_TOOLS)/
+	npm install --prefix $(INTEROP_TOOLS) --no-audit --no-fund --no-package-lock --ignore-scripts --loglevel=error
+	EXEC_INTEROP_TOOLS=$(INTEROP_TOOLS) $(BIN)/python -m pytest -q tests/interop
 
 serve: $(READY)  ## HTTP API and MCP at http://127.0.0.1:8787
 	$(BIN)/exec-mcp serve

@@ -1,3 +1,17 @@
-"""Our own tests use the testing kit as any project would."""
+"""Opts the project's own tests into its testing kit; long campaigns run only when asked for."""
+
+import pytest
 
 pytest_plugins = ["backend.testing"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--run-soak", action="store_true", help="run the long campaigns too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--run-soak"):
+        return
+    chosen = [item for item in items if item.get_closest_marker("soak") is None]
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = chosen

@@ -6,7 +6,7 @@ import secrets
 import stat
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
@@ -38,7 +38,7 @@ class Backend:
 
     desk: Desk
     api: FastAPI
-    key: bytes
+    key: bytes = field(repr=False)
     instance: str
     keeper: Keeper
 
@@ -61,6 +61,7 @@ async def open_backend(
     faults: FaultScript | None = None,
     new_id: Callable[[], str] = new_trade_id,
     background: bool = True,
+    drain_s: float = 2.0,
     opening: Decimal = OPENING_BALANCE,
 ) -> AsyncIterator[Backend]:
     """Open the home's databases, exchanges and API, and close them at the end.
@@ -68,6 +69,7 @@ async def open_backend(
     Args:
         prices: instead of the configured source.
         faults: what the paper exchange shall do wrong.
+        drain_s: how long the end waits for executions under way.
         background: sweep, reconcile and follow streams once a second; without it
             `keeper.tick()` does so when called.
         opening: USD on `paper:main`, when this start makes it.
@@ -79,7 +81,7 @@ async def open_backend(
     use_exact_context()
     prepare_home(config.home)
     config.database.parent.mkdir(parents=True, exist_ok=True)
-    key = read_key(config.home)
+    key, fresh_key = read_key(config.home)
     checks = risk.load_checks()
     _check_limits(config, checks)
     prices = prices or _open_prices(config, clock)
@@ -98,18 +100,18 @@ async def open_backend(
     instance = secrets.token_hex(8)
     keeper = Keeper(desk)
     try:
-        await ensure_first_tokens(desk, key)
+        await ensure_first_tokens(desk, key, fresh_key)
         await ensure_paper_main(desk, opening)
         if background:
             keeper.start()
         yield Backend(desk, create_api(desk, key, instance), key, instance, keeper)
     finally:
-        await asyncio.shield(_close(desk, keeper))
+        await asyncio.shield(_close(desk, keeper, drain_s))
 
 
-async def _close(desk: Desk, keeper: Keeper) -> None:
+async def _close(desk: Desk, keeper: Keeper, drain_s: float) -> None:
     await keeper.stop()
-    await desk.close()
+    await desk.close(drain_s)
 
 
 def prepare_home(home: Path) -> None:

@@ -8,8 +8,8 @@ import asyncio
 import json
 import os
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -51,6 +51,10 @@ class Row(Protocol):
 
 LOCK_TIMEOUT_S = 5.0
 CLOCK_TOLERANCE = timedelta(seconds=5)
+
+# Of the file or the disk, not of a statement: PERM, NOMEM, READONLY, IOERR, CORRUPT, FULL,
+# CANTOPEN, NOTADB. Source: sqlite.org/rescode.html, read 2026-11-20.
+_TROUBLES = frozenset({3, 7, 8, 10, 11, 13, 14, 26})
 
 # The WAL-reset bug corrupts a file under two connections; fixed in these releases.
 # Source: sqlite.org/wal.html, "The WAL-Reset Bug", read 2026-11-20.
@@ -166,18 +170,24 @@ class Database:
         if self.failure:
             raise Refused(f"the database has failed: {self.failure}; restart the server", "storage")
         async with self._writing:
-            await _patiently(lambda: self._writer.execute("BEGIN IMMEDIATE"))
+            with _troubles():
+                await _patiently(lambda: self._writer.execute("BEGIN IMMEDIATE"))
             try:
-                result = body(self._opened())
+                with _troubles():
+                    result = body(self._opened())
                 await self._commit()
             except BaseException:
-                with suppress(sqlite3.OperationalError):  # SQLite may have rolled back by itself.
+                with suppress(sqlite3.DatabaseError):  # SQLite may have rolled back by itself.
                     self._writer.execute("ROLLBACK")
                 raise
             return result
 
     async def read(self, body: Callable[[Transaction], T]) -> T:
-        """Run `body` on one consistent snapshot and return its result."""
+        """Run `body` on one consistent snapshot and return its result.
+
+        Raises:
+            Refused: `storage`, when the file could not be read.
+        """
 
         def whole() -> T:
             self._reader.execute("BEGIN")
@@ -186,7 +196,22 @@ class Database:
             finally:
                 self._reader.execute("ROLLBACK")
 
-        return await _patiently(whole)
+        with _troubles():
+            return await _patiently(whole)
+
+    async def read_apart(self, body: Callable[[Transaction], T]) -> T:
+        """Run a long `body` in a thread, on a snapshot and a connection of its own."""
+
+        def whole() -> T:
+            connection = _connect(self.path, self.durability)
+            connection.execute(f"PRAGMA busy_timeout={int(LOCK_TIMEOUT_S * 1000)}")
+            try:
+                connection.execute("BEGIN")
+                return body(Transaction(connection, self._clock))
+            finally:
+                connection.close()
+
+        return await asyncio.to_thread(whole)
 
     def close(self) -> None:
         """Close both connections."""
@@ -220,10 +245,21 @@ class Database:
         try:
             # Readers of a rollback journal can hold a commit up: the transaction stays open.
             await _patiently(lambda: self._writer.execute("COMMIT"))
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             # What a failed commit left on disk is unknown: nothing more is risked on it.
             self.failure = str(error)
             raise Refused(f"the commit failed: {error}; restart the server", "storage") from error
+
+
+@contextmanager
+def _troubles() -> Iterator[None]:
+    """Turn trouble with the file or the disk into a refusal; a bug in a statement stays one."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _TROUBLES:
+            raise
+        raise Refused(f"the database cannot take this now: {error}", "storage") from error
 
 
 async def _patiently(step: Callable[[], T]) -> T:

@@ -17,6 +17,18 @@ def without_secrets(text: str) -> str:
     return _SECRET.sub("[redacted]", text)
 
 
+# Libraries that print requests, headers and frames, or a line per bad token.
+_QUIET = (
+    "httpx",
+    "httpcore",
+    "httpx2",
+    "httpcore2",
+    "websockets",
+    "uvicorn.access",
+    "fastmcp.server.auth",
+)
+
+
 def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Replace what looks like a credential, by its key or by its form, at any depth."""
     for name, value in event.items():
@@ -54,6 +66,5 @@ def configure(level: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    # Libraries that print requests, headers and frames stay quiet.
-    for name in ("httpx", "httpcore", "httpx2", "httpcore2", "websockets", "uvicorn.access"):
+    for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -12,13 +12,15 @@ import json
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import httpx
 
+from backend.config import SettingError
 from backend.domain.money import use_exact_context
 
 if TYPE_CHECKING:
@@ -47,7 +49,8 @@ def web_app(backend: Backend) -> FastAPI:
 
     backend.api.router.lifespan_context = lifespan
     # A mount at "/" would answer for the API's own 404 and 405 too.
-    backend.api.router.routes.append(Route("/mcp", mcp, include_in_schema=False))
+    for path in ("/mcp", "/mcp/"):  # The second redirects to the first.
+        backend.api.router.routes.append(Route(path, mcp, include_in_schema=False))
     return backend.api
 
 
@@ -61,13 +64,14 @@ async def serve(config: Config, host: str, port: int) -> None:
 
     from backend.app import open_backend
     from backend.logs import configure
+    from backend.services.execution import ANSWER_WITHIN_S
 
     if host not in ("127.0.0.1", "::1", "localhost"):
         raise RuntimeError(
             f"serve binds to this machine only, not to {host}: put a TLS proxy in front of it"
         )
     configure(config.log_level)
-    async with open_backend(config) as backend:
+    async with open_backend(config, drain_s=ANSWER_WITHIN_S) as backend:
         server = uvicorn.Server(
             uvicorn.Config(
                 web_app(backend),
@@ -147,16 +151,35 @@ async def running_server(home: Path) -> str | None:
     return url if itself and health.get("instance") == instance else None
 
 
+class _Watched(httpx.AsyncHTTPTransport):
+    """Remembers that the server could not be reached: nothing was sent then."""
+
+    lost = False
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return await super().handle_async_request(request)
+        except httpx.ConnectError:
+            self.lost = True
+            raise
+
+
 class LazyBackend:
-    """The backend of a stdio server: found or built while the client shakes hands."""
+    """The backend of a stdio server: found or built while the client shakes hands.
+
+    When a `serve` that was found goes away, the next call looks again, or embeds one.
+    """
 
     def __init__(self, config: Config) -> None:
         self._config = config
         self._stack = contextlib.AsyncExitStack()
         self._ready: asyncio.Task[httpx.AsyncClient] | None = None
+        self._road: _Watched | None = None
 
     async def __call__(self) -> httpx.AsyncClient:
         """Return the HTTP client, waiting for it the first time."""
+        if self._road is not None and self._road.lost and self._config.backend_url is None:
+            self._ready = self._road = None
         if self._ready is None:
             self._ready = asyncio.get_running_loop().create_task(self._open(), name="backend")
         return await asyncio.shield(self._ready)
@@ -164,7 +187,8 @@ class LazyBackend:
     async def _open(self) -> httpx.AsyncClient:
         url = self._config.backend_url or await running_server(self._config.home)
         if url is not None:
-            http = httpx.AsyncClient(base_url=url, trust_env=False)
+            self._road = _Watched()
+            http = httpx.AsyncClient(base_url=url, transport=self._road, trust_env=False)
             return await self._stack.enter_async_context(http)
         # The imports take a while: the loop goes on answering meanwhile.
         app = await asyncio.to_thread(_import_app)
@@ -187,36 +211,63 @@ def _import_app() -> Any:
 
 
 async def stdio(config: Config) -> None:
-    """Serve MCP over stdio until the client closes its end or SIGTERM comes."""
+    """Serve MCP over stdio until the client closes its end or a signal comes.
+
+    A backend that cannot be opened ends the process, with a sentence on standard error.
+    """
     from mcp_server.server import create_server
 
     use_exact_context()  # Here, not where the backend is built: tool calls inherit it.
     lazy = LazyBackend(config)
-    server = create_server(_with_token(config, lazy), token=None, toolsets=config.toolsets)
+    backend = _with_token(config, lazy)
+    server = create_server(backend, token=None, toolsets=config.toolsets)
     loop = asyncio.get_running_loop()
     running = loop.create_task(
         server.run_async(transport="stdio", show_banner=False, log_level="WARNING"), name="stdio"
     )
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, running.cancel)
-    started = loop.create_task(lazy(), name="start backend")
-    try:
-        await asyncio.gather(running, return_exceptions=True)
-    finally:
-        await asyncio.gather(started, return_exceptions=True)
-        await lazy.close()
+    started = loop.create_task(backend(), name="start backend")
+    over = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, over.set)
+    running.add_done_callback(lambda _: over.set())
+    started.add_done_callback(lambda task: over.set() if task.exception() else None)
+    await over.wait()
+    await asyncio.wait({started})
+    await lazy.close()
+    if (failure := started.exception()) or not running.done():
+        _leave(failure)
+
+
+def _leave(failure: BaseException | None) -> NoReturn:
+    """End the process here and now: a thread waits for input, and nothing can interrupt it."""
+    code = 0
+    if failure is not None:
+        code = 2 if isinstance(failure, SettingError) else 3
+        sys.stderr.write(f"exec-mcp: cannot open the backend: {failure}\n")
+    sys.stderr.flush()
+    sys.stdout.flush()
+    os._exit(code)
 
 
 def _with_token(
-    config: Config, lazy: Callable[[], Awaitable[httpx.AsyncClient]]
-) -> Callable[[], Awaitable[httpx.AsyncClient]]:
+    config: Config, lazy: LazyBackend
+) -> Callable[[], Coroutine[Any, Any, httpx.AsyncClient]]:
     """Return the backend with the agent's token on it: `agent.token` is made on first start."""
 
     async def backend() -> httpx.AsyncClient:
         http = await lazy()
         if "authorization" not in http.headers:
-            token = config.token or (config.home / "agent.token").read_text().strip()
+            token = config.token or _own_token(config)
             http.headers["authorization"] = f"Bearer {token}"
         return http
 
     return backend
+
+
+def _own_token(config: Config) -> str:
+    try:
+        return (config.home / "agent.token").read_text().strip()
+    except FileNotFoundError:
+        raise SettingError(
+            "EXEC_MCP_TOKEN is needed: this home has no agent.token of its own"
+        ) from None

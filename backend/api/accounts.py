@@ -13,7 +13,10 @@ from backend.store.accounts import Account
 
 _READ = ("read", "trade", "approve", "admin")
 _ADMIN = ("admin",)
-_REASON = (Field("reason", "text", "for the audit", required=True),)
+_RESUME = (
+    Field("reason", "text", "for the audit", required=True),
+    Field("accept_exchange", "flag", "post what the exchange holds as adjustments", default=False),
+)
 
 NEW_ACCOUNT = (
     Field("exchange", "text", "such as paper", required=True),
@@ -78,7 +81,11 @@ async def reset(call: Call) -> Any:
 
 async def resume(call: Call) -> Any:
     return await risk.clear_break(
-        call.desk, call.caller, await _account(call), call.fields["reason"]
+        call.desk,
+        call.caller,
+        await _account(call),
+        call.fields["reason"],
+        call.fields["accept_exchange"],
     )
 
 
@@ -102,7 +109,7 @@ async def list_tokens(call: Call) -> Any:
 async def create_token(call: Call) -> Answer:
     whole_reach(call)
     new = NewToken(**call.fields)
-    return Answer(201, await tokens.create(call.desk, call.key, call.caller.principal, new))
+    return Answer(201, await tokens.create(call.desk, call.key, call.caller, new))
 
 
 async def revoke_token(call: Call) -> Any:
@@ -134,7 +141,7 @@ ROUTES = (
     ),
     Route("POST", _ONE + "/limits", _ADMIN, set_limits, "Change limits", body=_LIMITS),
     Route("POST", _ONE + "/reset", _ADMIN, reset, "Put a paper account back to its opening"),
-    Route("POST", _ONE + "/resume", _ADMIN, resume, "Take new risk again", body=_REASON),
+    Route("POST", _ONE + "/resume", _ADMIN, resume, "Take new risk again", body=_RESUME),
     Route("DELETE", _ONE, _ADMIN, delete, "Delete an account that never traded"),
     Route("GET", _ONE + "/snapshots", _READ, snapshots, "Balance snapshots", query=_NEWEST),
     Route("GET", "/tokens/self", _READ, who_am_i, "Tell what this token may do"),

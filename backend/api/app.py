@@ -68,7 +68,7 @@ class Door:
     """What every endpoint shares."""
 
     desk: Desk
-    key: bytes
+    key: bytes = field(repr=False)
     instance: str
     limiter: RateLimiter
     cache: Cache = field(default_factory=Cache)
@@ -119,6 +119,7 @@ def create_api(desk: Desk, key: bytes, instance: str) -> FastAPI:
             PREFIX + route.path,
             _endpoint(door, route),
             methods=[route.method],
+            status_code=route.statuses[0],
             summary=route.summary,
             name=route.handle.__name__,
             response_class=Response,
@@ -183,15 +184,10 @@ async def _answer(door: Door, route: Route, request: Request) -> Response:
 
 def _health(door: Door) -> Callable[[Request], Awaitable[Response]]:
     async def health(_: Request) -> Response:
-        failed = door.desk.database.failure
-        return json_response(
-            {
-                "status": "failed" if failed else "ok",
-                "version": version("exec-mcp"),
-                "instance": door.instance,
-            },
-            503 if failed else 200,
-        )
+        failed, trouble = door.desk.database.failure, door.desk.trouble
+        status = "failed" if failed else "degraded" if trouble else "ok"
+        told = {"status": status, "version": version("exec-mcp"), "instance": door.instance}
+        return json_response(told, 200 if status == "ok" else 503)
 
     return health
 

@@ -39,7 +39,7 @@ class Call:
 
     desk: Desk
     caller: Token
-    key: bytes
+    key: bytes = field(repr=False)
     cache: Cache
     path: Mapping[str, str]
     fields: Mapping[str, Any]

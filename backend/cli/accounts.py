@@ -90,16 +90,26 @@ async def limit(account: AccountId, /, *limits: str, json: Json = False) -> None
     output.show(reply, json, lambda r: say(f"Limits of {r['account_id']}: {text_of(r['limits'])}."))
 
 
-async def resume(account: AccountId, /, *, reason: str, json: Json = False) -> None:
+async def resume(
+    account: AccountId, /, *, reason: str, accept_exchange: bool = False, json: Json = False
+) -> None:
     """Let a stopped account take new risk again.
 
     Parameters
     ----------
     reason:
         For the audit: what the incident was.
+    accept_exchange:
+        The exchange is right: post the difference of each total as an adjustment.
     """
-    reply = await _ask("POST", account, "/resume", {"reason": reason})
-    output.show(reply, json, lambda r: say(f"{r['account_id']} takes new risk again."))
+    body = {"reason": reason, "accept_exchange": accept_exchange}
+    reply = await _ask("POST", account, "/resume", body)
+    output.show(reply, json, _resumed)
+
+
+def _resumed(reply: Mapping[str, Any]) -> None:
+    posted = text_of(reply["adjustments"]) if reply["adjustments"] else "none"
+    say(f"{reply['account_id']} takes new risk again; adjustments: {posted}.")
 
 
 async def _change(

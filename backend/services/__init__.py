@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -10,6 +11,7 @@ import structlog
 from backend.config import Config
 from backend.database import Database
 from backend.domain.clock import Clock, process_name
+from backend.domain.errors import ExchangeUnavailable, ExecError, NotFound
 from backend.domain.quote import Prices
 from backend.domain.trade import new_trade_id
 from backend.exchanges import AccountKey, Context, Exchange, ExchangeModule
@@ -34,13 +36,19 @@ class Tasks:
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self.running.discard(task)
-        if not task.cancelled():
-            task.exception()  # Whoever awaits it has it too; nobody may be left.
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, ExecError):
+            # Whoever awaits it has it too; but nobody may be left.
+            log.error("task.failed", task=task.get_name(), error=repr(error))
 
     async def drain(self, timeout_s: float) -> None:
-        """Wait for what is running, at most `timeout_s`. What is left is reconcile's."""
-        if self.running:
-            await asyncio.wait(set(self.running), timeout=timeout_s)
+        """Wait for what is running, at most `timeout_s`. What is left is ended: reconcile's."""
+        if not self.running:
+            return
+        _, left = await asyncio.wait(set(self.running), timeout=timeout_s)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
 
 @dataclass(slots=True)
@@ -53,6 +61,8 @@ class Desk:
         checks: the risk checks found, by name, in order of precedence.
         new_id: makes trade ids.
         process: this process's name in lease rows.
+        polled: when each account's open orders were last read in bulk.
+        trouble: what fails in the background, by its name; `/health` tells of it.
     """
 
     config: Config
@@ -64,6 +74,8 @@ class Desk:
     checks: Mapping[str, Check]
     new_id: Callable[[], str] = new_trade_id
     tasks: Tasks = field(default_factory=Tasks)
+    trouble: dict[str, str] = field(default_factory=dict)
+    polled: dict[int, datetime] = field(default_factory=dict)
     process: str = field(default_factory=process_name)
     _connected: dict[int, Exchange] = field(default_factory=dict)
     _connecting: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -74,9 +86,16 @@ class Desk:
             async with self._connecting:
                 if account.number not in self._connected:
                     module = self.exchanges[account.exchange]
-                    self._connected[account.number] = await module.connect(
-                        account_key(account), self.context
-                    )
+                    try:
+                        self._connected[account.number] = await module.connect(
+                            account_key(account), self.context
+                        )
+                    except NotFound as error:
+                        # The caller named it right: it is the exchange that lost it.
+                        raise ExchangeUnavailable(
+                            f"{account.exchange} has no account {account.identifier}: "
+                            "nothing was sent; the operator runs `exec-mcp doctor`"
+                        ) from error
         return self._connected[account.number]
 
     async def disconnect(self, account: Account) -> None:
@@ -84,9 +103,9 @@ class Desk:
         if connected := self._connected.pop(account.number, None):
             await connected.close()
 
-    async def close(self) -> None:
+    async def close(self, drain_s: float = 2.0) -> None:
         """Finish what was started, then let go of exchanges, prices and the database."""
-        await self.tasks.drain(timeout_s=2.0)
+        await self.tasks.drain(drain_s)
         for connected in self._connected.values():
             await connected.close()
         self._connected.clear()

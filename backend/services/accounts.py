@@ -58,6 +58,8 @@ async def add(desk: Desk, actor: str, new: NewAccount) -> dict[str, Any]:
     module = _checked(desk, new)
     environment = min(module.CAPABILITIES.environments)
     key = AccountKey(new.exchange, new.identifier, environment, new.currency, new.settings)
+    # Before the exchange is asked: it may open anew what never traded there.
+    await desk.database.read(lambda tx: _refuse_known(tx, new))
     try:
         await module.open_account(key, desk.context, balance=new.balance)
     except ValueError as error:
@@ -69,10 +71,7 @@ async def add(desk: Desk, actor: str, new: NewAccount) -> dict[str, Any]:
         await connected.close()
 
     def body(tx: Transaction) -> Account:
-        if accounts.find(tx, f"{new.exchange}:{new.identifier}") is not None:
-            raise Refused(
-                f"account {new.exchange}:{new.identifier} is already configured", "account_exists"
-            )
+        _refuse_known(tx, new)
         made = accounts.insert(
             tx,
             exchange=new.exchange,
@@ -98,6 +97,12 @@ async def add(desk: Desk, actor: str, new: NewAccount) -> dict[str, Any]:
         return made
 
     return accounts.public(await desk.database.write(body))
+
+
+def _refuse_known(tx: Transaction, new: NewAccount) -> None:
+    account_id = f"{new.exchange}:{new.identifier}"
+    if accounts.find(tx, account_id) is not None:
+        raise Refused(f"account {account_id} is already configured", "account_exists")
 
 
 def _checked(desk: Desk, new: NewAccount) -> ExchangeModule:

@@ -38,7 +38,7 @@ from backend.domain.quote import Quote
 from backend.domain.trade import CancelReason, TradeStatus
 from backend.exchanges import Exchange
 from backend.risk import RiskView, resolve_limits, run
-from backend.services import Desk, log, planning, settle, views
+from backend.services import Desk, log, market, planning, settle, views
 from backend.services.expiry import end_plan, expire_due
 from backend.services.planning import Facts, Pricing
 from backend.services.trading import (
@@ -66,8 +66,10 @@ class Claimed:
     elapsed_s: float
 
 
-async def confirm(desk: Desk, caller: Token, trade_id: str) -> dict[str, Any]:
-    """Execute a pending trade, at most once, and answer what is known within 10 s.
+async def confirm(
+    desk: Desk, caller: Token, trade_id: str, answer_within_s: float = ANSWER_WITHIN_S
+) -> dict[str, Any]:
+    """Execute a pending trade, at most once, and answer what is known in time.
 
     Returns:
         the outcome as `views.confirmed`; its `status` is executed, working, executing
@@ -80,17 +82,22 @@ async def confirm(desk: Desk, caller: Token, trade_id: str) -> dict[str, Any]:
             disabled account and quarantine cancel it).
     """
     task = desk.tasks.start(_execute(desk, caller, trade_id), f"execute {trade_id}")
-    done, _ = await asyncio.wait({task}, timeout=ANSWER_WITHIN_S)
+    done, _ = await asyncio.wait({task}, timeout=answer_within_s)
     if done:
         task.result()
-    return await desk.database.read(lambda tx: _answer(tx, trade_id))
+    not_known = {"trade_id": trade_id, "status": "executing", "next": "call get_trade"}
+    try:
+        found = await desk.database.read(lambda tx: _answer(tx, trade_id))
+    except Refused as error:
+        # The order may have left: that nothing happened is not ours to say any more.
+        log.error("confirm.not_readable", trade_id=trade_id, detail=error.detail)
+        return not_known
+    return found or not_known
 
 
-def _answer(tx: Transaction, trade_id: str) -> dict[str, Any]:
-    if orders.find(tx, trade_id) is None:
-        # Still preparing: nothing was claimed, and the work goes on.
-        return {"trade_id": trade_id, "status": "executing", "next": "call get_trade"}
-    return views.confirmed(tx, trade_id)
+def _answer(tx: Transaction, trade_id: str) -> dict[str, Any] | None:
+    """Return the outcome, or None while it is still being prepared: nothing was claimed."""
+    return views.confirmed(tx, trade_id) if orders.find(tx, trade_id) else None
 
 
 async def _execute(desk: Desk, caller: Token, trade_id: str) -> None:
@@ -102,13 +109,18 @@ async def _execute(desk: Desk, caller: Token, trade_id: str) -> None:
         )
     exchange = await desk.exchange(account)
     facts = await planning.gather(desk, account, trade.symbol)
-    sign_time = await exchange.now()
+    with market.unanswered():
+        sign_time = await exchange.now()
     claimed = await desk.database.write(
         lambda tx: _claim(tx, desk, caller, trade_id, facts, sign_time)
     )
     if isinstance(claimed, ExecError):
         raise claimed
-    await _send(desk, exchange, replace(claimed, elapsed_s=elapsed_s()))
+    try:
+        await _send(desk, exchange, replace(claimed, elapsed_s=elapsed_s()))
+    except Refused as error:
+        # The order may have left, and its row says so: reconcile settles it.
+        log.error("settle.held_up", trade_id=trade_id, detail=error.detail)
 
 
 def _claim(
@@ -144,7 +156,7 @@ def _claim(
     )
     if stop := _stopping(tx, trade, view):
         return stop
-    _refuse_changed(trade, account, pricing, own)
+    _refuse_changed(trade, account, facts, pricing, own)
     refuse_if_blocked(
         run(desk.checks, view, limits), current_status=trade.status, trade_id=trade_id
     )
@@ -211,9 +223,11 @@ def _cancel_for(
 
 
 def _refuse_changed(
-    trade: Trade, account: Account, pricing: Pricing, own: Mapping[str, Decimal]
+    trade: Trade, account: Account, facts: Facts, pricing: Pricing, own: Mapping[str, Decimal]
 ) -> None:
     """Refuse when what was planned, and perhaps approved, is not what would be sent."""
+    if facts.instrument.version != trade.rules_version:
+        raise _changed(trade, f"the exchange's rules for {trade.symbol}")
     planned = planning.plan_hash(
         account.id, trade.terms, trade.price, trade.worst_price, trade.band_bps, trade.rules_version
     )
@@ -342,13 +356,22 @@ async def take_report(
     if source != "submit" and not await desk.database.read(lambda tx: settle.is_news(tx, report)):
         return
     left = await desk.database.write(lambda tx: settle.report(tx, account, report, source))
-    if left.fills_missing:
-        found = await exchange.find(report.client_order_id, report.symbol)
-        if found is not None:
-            await desk.database.write(lambda tx: settle.report(tx, account, found, "look-up"))
     if left.cancel_now:
         log.warning("order.lives_after_its_end", trade_id=report.client_order_id)
         await request_cancel(exchange, report.client_order_id, report.symbol)
+    if left.fills_missing or left.cancel_now:
+        await _look_once(desk, account, exchange, report)
+
+
+async def _look_once(desk: Desk, account: Account, exchange: Exchange, report: OrderReport) -> None:
+    try:
+        found = await exchange.find(report.client_order_id, report.symbol)
+    except (ExchangeRejected, ExchangeUnavailable, OutcomeUnknown) as error:
+        # No evidence, and no reason to doubt what was settled: reconcile asks again.
+        log.info("look_up.no_evidence", trade_id=report.client_order_id, detail=error.detail)
+        return
+    if found is not None:
+        await desk.database.write(lambda tx: settle.report(tx, account, found, "look-up"))
 
 
 async def request_cancel(exchange: Exchange, trade_id: str, symbol: str) -> None:
@@ -376,15 +399,20 @@ async def cancel_order(desk: Desk, caller: Token, trade_id: str) -> dict[str, An
         return trade, account
 
     trade, account = await desk.database.write(body)
-    exchange = await desk.exchange(account)
-    work = _cancel_and_look(desk, account, exchange, trade)
-    task = desk.tasks.start(work, f"cancel {trade_id}")
-    done, _ = await asyncio.wait({task}, timeout=ANSWER_WITHIN_S)
-    if done:
-        task.result()
+    await ask_for_cancel(desk, account, trade)
     order = await desk.database.read(lambda tx: views.whole_order(tx, trades.get(tx, trade_id)))
     assert order is not None
     return order
+
+
+async def ask_for_cancel(desk: Desk, account: Account, trade: Trade) -> None:
+    """Ask the exchange to cancel a flagged order and look at it, for at most 10 s."""
+    exchange = await desk.exchange(account)
+    work = _cancel_and_look(desk, account, exchange, trade)
+    task = desk.tasks.start(work, f"cancel {trade.id}")
+    done, _ = await asyncio.wait({task}, timeout=ANSWER_WITHIN_S)
+    if done:
+        task.result()
 
 
 def _flag_cancel(tx: Transaction, trade: Trade, account: Account, actor: str) -> None:

@@ -5,9 +5,10 @@ waits for it: whoever looks at a plan expires it, and every settle is idempotent
 """
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 
-from backend.domain.errors import Refused
+from backend.domain.errors import ExecError, Refused
 from backend.services import Desk, log
 from backend.services.execution import take_report
 from backend.services.expiry import sweep
@@ -28,28 +29,47 @@ class Keeper:
         self._desk = desk
         self._streams: dict[int, asyncio.Task[None]] = {}
         self._loop: asyncio.Task[None] | None = None
+        self._stopping = False
 
     def start(self) -> None:
-        """Begin to work in the background."""
+        """Begin to work in the background; after a bug, again a second later."""
         self._loop = asyncio.get_running_loop().create_task(self._run(), name="keeper")
+        self._loop.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if self._stopping or task.cancelled():
+            return
+        error = repr(task.exception())
+        log.error("keeper.failed", error=error)
+        self._desk.trouble["keeper"] = error
+        asyncio.get_running_loop().call_later(_EVERY_S, self.start)
 
     async def stop(self) -> None:
         """Stop, and give the lease back."""
-        tasks = [task for task in (self._loop, *self._streams.values()) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._streams.clear()
+        self._stopping = True
+        if self._loop is not None:
+            self._loop.cancel()
+            await asyncio.gather(self._loop, return_exceptions=True)
+        await self._end_streams()
         desk = self._desk
-        if not desk.database.failure:
+        with suppress(Refused):  # Then the lease ends by itself.
             await desk.database.write(lambda tx: controls.drop_lease(tx, LEASE, desk.process))
+
+    async def _end_streams(self) -> None:
+        for task in self._streams.values():
+            task.cancel()
+        await asyncio.gather(*self._streams.values(), return_exceptions=True)
+        self._streams.clear()
 
     async def _run(self) -> None:
         while True:
             try:
                 if await self.tick():
                     await self._follow_streams()
-            except (Refused, *NO_ANSWER) as error:
+                else:
+                    await self._end_streams()
+                self._desk.trouble.pop("keeper", None)
+            except ExecError as error:
                 log.warning("keeper.held_up", detail=error.detail)
             await asyncio.sleep(_EVERY_S)
 
@@ -65,9 +85,14 @@ class Keeper:
         return mine
 
     async def _follow_streams(self) -> None:
-        for account in await self._desk.database.read(accounts.all_accounts):
+        known = await self._desk.database.read(accounts.all_accounts)
+        for number in self._streams.keys() - {account.number for account in known}:
+            self._streams.pop(number).cancel()  # The account was deleted.
+        for account in known:
             running = self._streams.get(account.number)
             streams = self._desk.exchanges[account.exchange].CAPABILITIES.stream
+            if running is not None and running.done() and not running.cancelled():
+                log.error("stream.failed", account_id=account.id, error=repr(running.exception()))
             if streams and (running is None or running.done()):
                 self._streams[account.number] = asyncio.get_running_loop().create_task(
                     self._follow(account), name=f"stream {account.id}"

@@ -14,11 +14,17 @@ Orders are never sent from here. Two reconcilers do no harm: every change is a g
 UPDATE of a row that may have moved on.
 """
 
+import asyncio
 from datetime import datetime, timedelta
 
 from backend.database import Transaction
 from backend.domain.clock import to_row
-from backend.domain.errors import ExchangeRejected, ExchangeUnavailable, OutcomeUnknown
+from backend.domain.errors import (
+    ExchangeRejected,
+    ExchangeUnavailable,
+    ExecError,
+    OutcomeUnknown,
+)
 from backend.domain.order import UNSETTLED, OrderReport
 from backend.domain.trade import CancelReason, is_trade_id
 from backend.exchanges import Exchange
@@ -32,17 +38,25 @@ from backend.store.orders import OrderRow
 # Clocks and reports may differ by this much around the moment of signing.
 _BEFORE_SIGNING = timedelta(seconds=5)
 _SNAPSHOT_EVERY = timedelta(hours=1)
+_WATCH_ABSENT = timedelta(minutes=5)
 
 NO_ANSWER = (ExchangeRejected, ExchangeUnavailable, OutcomeUnknown)
 
 
 async def reconcile_all(desk: Desk) -> None:
-    """Reconcile every account once. One account's exchange being away stops no other."""
-    for account in await desk.database.read(accounts.all_accounts):
-        try:
-            await reconcile(desk, account)
-        except NO_ANSWER as error:
+    """Reconcile every account once. One account's trouble stops no other."""
+    known = await desk.database.read(accounts.all_accounts)
+    ended = await asyncio.gather(
+        *(reconcile(desk, account) for account in known), return_exceptions=True
+    )
+    for account, error in zip(known, ended, strict=True):
+        if error is None:
+            desk.trouble.pop(account.id, None)
+        elif isinstance(error, ExecError):
             log.warning("reconcile.no_answer", account_id=account.id, detail=error.detail)
+        else:
+            log.error("reconcile.failed", account_id=account.id, error=repr(error))
+            desk.trouble[account.id] = repr(error)
 
 
 async def reconcile(desk: Desk, account: Account) -> None:
@@ -52,23 +66,43 @@ async def reconcile(desk: Desk, account: Account) -> None:
     for order in live:
         if order.state in UNSETTLED:
             await _look_up(desk, account, exchange, order)
-    await _follow_working(desk, account, exchange, [o for o in live if o.state not in UNSETTLED])
-    await compare_balances(desk, account, exchange)
+    first = account.number not in desk.polled
+    now = desk.clock()
+    if first or now - desk.polled[account.number] >= exchange.capabilities.poll_every:
+        desk.polled[account.number] = now
+        working = [order for order in live if order.state not in UNSETTLED]
+        seen = await _follow_working(desk, account, exchange, working)
+        await _watch_absent(desk, account, exchange, seen)
+    await compare_balances(desk, account, exchange, always=first)
+
+
+async def _watch_absent(desk: Desk, account: Account, exchange: Exchange, seen: set[str]) -> None:
+    """Look again for orders that were found absent of late: one that turns up is an incident."""
+    since = desk.clock() - _WATCH_ABSENT
+    gone = await desk.database.read(lambda tx: orders.absent_since(tx, account.number, since))
+    for order in gone:
+        if order.trade_id in seen:
+            continue
+        found = await exchange.find(order.trade_id, await _symbol(desk, order))
+        if found is not None:
+            await take_report(desk, account, exchange, found, "look-up")
 
 
 async def _follow_working(
     desk: Desk, account: Account, exchange: Exchange, working: list[OrderRow]
-) -> None:
-    """Read all open orders at once; look up one by one only those that are missing there."""
-    seen = set()
+) -> set[str]:
+    """Read all open orders at once; look up one by one only those that are missing there.
+
+    Returns:
+        the trade ids among the open orders.
+    """
+    seen: set[str] = set()
     for report in await exchange.open_orders():
         if not is_trade_id(report.client_order_id):
             continue  # Somebody traded by hand: tolerated, never attached.
         seen.add(report.client_order_id)
-        if await desk.database.read(lambda tx, r=report: _is_foreign(tx, r)):  # type: ignore[misc]
-            await desk.database.write(lambda tx, r=report: _quarantine(tx, account, r))  # type: ignore[misc]
-            continue
-        await take_report(desk, account, exchange, report, "look-up")
+        if not await _is_foreign(desk, account, report):
+            await take_report(desk, account, exchange, report, "look-up")
     for order in working:
         if order.trade_id not in seen:
             await _look_up(desk, account, exchange, order)
@@ -76,10 +110,14 @@ async def _follow_working(
             symbol = await _symbol(desk, order)
             await request_cancel(exchange, order.trade_id, symbol)
             await _look_up(desk, account, exchange, order)
+    return seen
 
 
-def _is_foreign(tx: Transaction, report: OrderReport) -> bool:
-    return orders.find(tx, report.client_order_id) is None
+async def _is_foreign(desk: Desk, account: Account, report: OrderReport) -> bool:
+    ours = await desk.database.read(lambda tx: orders.find(tx, report.client_order_id))
+    if ours is None:
+        await desk.database.write(lambda tx: _quarantine(tx, account, report))
+    return ours is None
 
 
 def _quarantine(tx: Transaction, account: Account, report: OrderReport) -> None:
@@ -91,7 +129,10 @@ def _quarantine(tx: Transaction, account: Account, report: OrderReport) -> None:
     if controls.quarantine(tx) is not None:
         return
     reason = f"order {report.client_order_id} at {account.id} is not in these books"
-    controls.set_quarantine(tx, f"{reason}: was an older database restored?")
+    # Everybody reads the quarantine's reason: which account it is stands in the audit only.
+    controls.set_quarantine(
+        tx, "an exchange holds an order of ours that is not in the books: was a copy restored?"
+    )
     for one in accounts.all_accounts(tx):
         cancel_pending(tx, one.number, "system", CancelReason.QUARANTINE)
     audit.append(tx, "quarantine.entered", "system", account=account.number, reason=reason)
@@ -145,7 +186,17 @@ async def _count_absence(
     )
     if answers < rules.absence_answers:
         return
-    if doubt := await _could_be_ours(desk, account, exchange, order, symbol):
+    try:
+        for report in await exchange.orders(symbol, order.sign_time - _BEFORE_SIGNING):
+            if report.client_order_id == order.trade_id:
+                # The look-ups missed it: the history is evidence all the same.
+                await take_report(desk, account, exchange, report, "history")
+                return
+        doubt = await _could_be_ours(desk, account, exchange, order, symbol)
+    except NO_ANSWER as error:
+        log.info("history.no_evidence", trade_id=order.trade_id, detail=error.detail)
+        return
+    if doubt:
         await desk.database.write(
             lambda tx: settle.incident(tx, account, trades.get(tx, order.trade_id), doubt)
         )
@@ -157,12 +208,9 @@ async def _count_absence(
 async def _could_be_ours(
     desk: Desk, account: Account, exchange: Exchange, order: OrderRow, symbol: str
 ) -> str | None:
-    """Return what in the exchange's history could be this order after all, or None."""
+    """Return the fill at the exchange that could be this order's after all, or None."""
     trade = await desk.database.read(lambda tx: trades.get(tx, order.trade_id))
     since = order.sign_time - _BEFORE_SIGNING
-    for report in await exchange.orders(symbol, since):
-        if report.client_order_id == order.trade_id:
-            return f"the history holds order {report.exchange_order_id} under its id"
     fills = [f for f in await exchange.fills(symbol, since) if f.side == trade.side]
     ids = [(f.exchange_order_id, f.exchange_fill_id) for f in fills]
     booked = await desk.database.read(
@@ -172,19 +220,25 @@ async def _could_be_ours(
     return f"fill {unbooked[0][1]} belongs to no known order" if unbooked else None
 
 
-async def compare_balances(desk: Desk, account: Account, exchange: Exchange) -> None:
+async def compare_balances(
+    desk: Desk, account: Account, exchange: Exchange, *, always: bool = False
+) -> None:
     """Keep a snapshot of the exchange's balances, and stop on a difference at rest.
 
     A difference counts only when nothing of the account moves and the snapshot was asked
     for after the last posting; two in a row make a break.
+
+    Args:
+        always: whether or not a comparison is due: on the first look after a start, as the
+            books may be an older copy.
     """
-    before = await desk.database.read(lambda tx: _at_rest(tx, account))
+    before = await desk.database.read(lambda tx: _comparable(tx, account, always))
     if before is None:
         return
     told = {b.currency: b for b in await exchange.balances()}
 
     def body(tx: Transaction) -> None:
-        if _at_rest(tx, account) != before:
+        if _comparable(tx, account, always) != before:
             return
         ours = {f.currency: f for f in ledger.all_funds(tx, account.number)}
         wrong = []
@@ -199,16 +253,31 @@ async def compare_balances(desk: Desk, account: Account, exchange: Exchange) -> 
     await desk.database.write(body)
 
 
-def _at_rest(tx: Transaction, account: Account) -> int | None:
+def at_rest(tx: Transaction, account: Account) -> bool:
+    """Say whether nothing of the account moves: every live order only rests.
+
+    Totals can be compared then, though not what is free.
+    """
+    return all(
+        order.state not in UNSETTLED and order.reported_quantity == order.filled_quantity
+        for order in orders.live(tx, account.number)
+    )
+
+
+def _comparable(tx: Transaction, account: Account, always: bool) -> int | None:
     """Return the ledger version when a comparison is due and nothing moves, else None."""
-    now = accounts.by_number(tx, account.number)
-    if orders.live(tx, account.number):
+    if not at_rest(tx, account):
         return None
+    now = accounts.by_number(tx, account.number)
     last = ledger.snapshots(tx, account.number, 1)
     due = not last or last[0]["at"] < to_row(tx.now - _SNAPSHOT_EVERY)
-    doubted = tx.value("SELECT value FROM meta WHERE key = ?", (_doubt_key(account),))
+    # A stopped account is compared when something changes; once resumed, at once.
+    stopped = now.break_reason is not None
+    doubted = not stopped and tx.value(
+        "SELECT value FROM meta WHERE key = ?", (_doubt_key(account),)
+    )
     newer = bool(last) and (now.posted_at or "") >= last[0]["at"]
-    return now.ledger_version if due or newer or doubted else None
+    return now.ledger_version if always or due or newer or doubted else None
 
 
 def _doubt_key(account: Account) -> str:

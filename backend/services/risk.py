@@ -8,16 +8,19 @@ from typing import Any
 
 from backend.database import Transaction
 from backend.domain.clock import from_row, to_et
-from backend.domain.errors import Forbidden, NotFound, Refused
+from backend.domain.errors import ExecError, Forbidden, NotFound, Refused
+from backend.domain.money import to_text
 from backend.domain.order import UNSETTLED, OrderState
 from backend.domain.trade import CancelReason
 from backend.risk import resolve_limits
-from backend.services import Desk, planning, settle, views
-from backend.services.execution import SEND_WITHIN_S, cancel_order
+from backend.services import Desk, log, planning, settle, views
+from backend.services.execution import SEND_WITHIN_S, ask_for_cancel, flag_cancel
 from backend.services.expiry import cancel_pending
+from backend.services.reconcile import at_rest
 from backend.services.trading import approval_threshold, visible
 from backend.store import accounts, audit, controls, orders, trades
 from backend.store.accounts import Account
+from backend.store.ledger import adjust, all_funds, funds
 from backend.store.orders import OrderRow
 from backend.store.tokens import Token
 
@@ -56,14 +59,16 @@ async def engage(
                 tx, covered.number, caller.principal, CancelReason.KILL_SWITCH, symbol
             )
             under_way += _live_orders(tx, covered.number, symbol)
+        for order in under_way if cancel_orders else ():
+            flag_cancel(tx, order, caller.principal)
         return ended, under_way, tx.now
 
     ended, under_way, engaged_at = await desk.database.write(body)
     sending = [o.trade_id for o in under_way if o.state is OrderState.SENDING]
     await _wait_until_sent(desk, sending)
-    reports = []
+    reports: list[dict[str, Any]] = []
     if cancel_orders:
-        reports = [await _cancel(desk, caller, order.trade_id) for order in under_way]
+        reports = await asyncio.gather(*(_cancel(desk, order.trade_id) for order in under_way))
     return {
         "scope": scope,
         "engaged": True,
@@ -83,7 +88,7 @@ async def engage(
 def _may_engage(caller: Token, scope: str, account: Account | None) -> None:
     if scope == "account" or account is not None or "admin" in caller.scopes:
         return
-    if caller.accounts and "approve" not in caller.scopes:
+    if caller.accounts:
         raise Forbidden("this token may stop its own accounts: use scope=account")
     if scope == "global" and "approve" not in caller.scopes:
         raise Forbidden("this token may stop an account: use scope=account with account_id")
@@ -111,15 +116,19 @@ async def _wait_until_sent(desk: Desk, trade_ids: Sequence[str]) -> None:
         await asyncio.sleep(0.02)
 
 
-async def _cancel(desk: Desk, caller: Token, trade_id: str) -> dict[str, Any]:
+async def _cancel(desk: Desk, trade_id: str) -> dict[str, Any]:
+    trade = await desk.database.read(lambda tx: trades.get(tx, trade_id))
+    account = await desk.database.read(lambda tx: accounts.by_number(tx, trade.account))
     try:
-        order = await cancel_order(desk, caller, trade_id)
-    except Refused as error:
-        return {"trade_id": trade_id, "state": "final", "detail": error.detail}
+        await ask_for_cancel(desk, account, trade)
+    except ExecError as error:
+        # The flag stands: reconcile asks again. The others are not held up.
+        log.warning("cancel.not_asked", trade_id=trade_id, detail=error.detail)
+    order = await desk.database.read(lambda tx: orders.get(tx, trade_id))
     return {
         "trade_id": trade_id,
-        "state": order["state"],
-        "cancel_requested": order["cancel_requested"],
+        "state": order.state,
+        "cancel_requested": order.cancel_requested_at is not None,
     }
 
 
@@ -231,6 +240,13 @@ async def settle_by_hand(
     def body(tx: Transaction) -> dict[str, Any]:
         trade, account = visible(tx, caller, trade_id)
         order = orders.find(tx, trade_id)
+        margin = desk.exchanges[account.exchange].CAPABILITIES.absence_margin
+        if order is not None and tx.now <= order.valid_until + margin:
+            raise Refused(
+                f"the exchange can still take it until {to_et(order.valid_until + margin)}",
+                current_status=trade.status,
+                trade_id=trade_id,
+            )
         if order is None or order.state not in UNSETTLED:
             raise Refused(
                 "only an order of unknown outcome is settled by hand",
@@ -253,15 +269,48 @@ async def settle_by_hand(
     return await desk.database.write(body)
 
 
-async def clear_break(desk: Desk, caller: Token, account: Account, reason: str) -> dict[str, Any]:
-    """Let an account take new risk again after an incident was looked into."""
+async def clear_break(
+    desk: Desk, caller: Token, account: Account, reason: str, accept_exchange: bool
+) -> dict[str, Any]:
+    """Let an account take new risk again after an incident was looked into.
 
-    def body(tx: Transaction) -> None:
+    Args:
+        accept_exchange: the operator says that the exchange is right: the difference of
+            each total is posted as an adjustment.
+
+    Raises:
+        Refused: `account_in_use`: an order moves, so totals cannot be compared.
+    """
+    told: dict[str, Decimal] = {}
+    if accept_exchange:
+        exchange = await desk.exchange(account)
+        told = {b.currency: b.total for b in await exchange.balances()}
+
+    def body(tx: Transaction) -> dict[str, str]:
+        posted: dict[str, str] = {}
+        if accept_exchange:
+            if not at_rest(tx, account):
+                raise Refused(f"an order of {account.id} moves; try again", "account_in_use")
+            for currency in sorted({*told, *(f.currency for f in all_funds(tx, account.number))}):
+                total = funds(tx, account.number, currency).total
+                difference = told.get(currency, Decimal(0)) - total
+                if difference:
+                    adjust(tx, account.number, currency, difference, "adjustment")
+                    posted[currency] = to_text(difference)
+            accounts.touch_postings(tx, account.number)
         accounts.set_break(tx, account.number, None)
-        audit.append(tx, "account.resumed", caller.principal, account=account.number, reason=reason)
+        audit.append(
+            tx,
+            "account.resumed",
+            caller.principal,
+            account=account.number,
+            reason=reason,
+            adjustments=posted,
+        )
+        return posted
 
-    await desk.database.write(body)
-    return {"account_id": account.id, "stopped": None}
+    posted = await desk.database.write(body)
+    return {"account_id": account.id, "stopped": None, "adjustments": posted}
 
 
 async def lift_quarantine(desk: Desk, caller: Token, reason: str) -> dict[str, Any]:

@@ -82,13 +82,17 @@ def report(tx: Transaction, account: Account, news: OrderReport, source: str) ->
     if order is None or order.account != account.number:
         return Settled()
     trade = trades.get(tx, order.trade_id)
+    if (news.symbol, news.side, news.quantity) != (trade.symbol, trade.side, trade.quantity):
+        incident(tx, account, trade, "the exchange has another order under its id")
+        return Settled(True)
     new_fills = [fill for fill in news.fills if _book(tx, account, trade, fill)]
     order = orders.absorb(tx, order, news, new_fills)
     if new_fills and order.filled_quantity > trade.quantity:
         incident(tx, account, trade, "more was filled than was ordered")
-    missing = order.filled_quantity < order.reported_quantity
+    told = trade.quantity if news.state is OrderState.FILLED else order.reported_quantity
+    missing = order.filled_quantity < max(told, order.reported_quantity)
     if order.state in FINAL:
-        return _after_the_end(tx, account, trade, order, news, bool(new_fills), missing)
+        return _after_the_end(tx, account, trade, order, news, source, new_fills, missing)
     moved, status = _advance(tx, trade, order, news, missing)
     if new_fills or moved:
         touch = accounts.touch_postings if new_fills else accounts.touch_ledger
@@ -140,7 +144,9 @@ def _book(tx: Transaction, account: Account, trade: Trade, fill: Fill) -> bool:
     """Book one fill once. Returns whether it was new."""
     known = orders.add_fill(tx, account.number, trade.id, fill)
     if known is not None:
-        if not orders.same_fill(known, fill):
+        if known["trade_id"] != trade.id:
+            incident(tx, account, trade, f"fill {fill.exchange_fill_id} is another order's too")
+        elif not orders.same_fill(known, fill):
             incident(tx, account, trade, f"fill {fill.exchange_fill_id} came with other numbers")
         return False
     moved = arithmetic.movements(fill, trade.base, trade.quote_currency)
@@ -201,7 +207,8 @@ def _after_the_end(
     trade: Trade,
     order: OrderRow,
     news: OrderReport,
-    new_fills: bool,
+    source: str,
+    new_fills: list[Fill],
     missing: bool,
 ) -> Settled:
     """Take news of an order that we had ended. Terminal never goes back."""
@@ -211,11 +218,12 @@ def _after_the_end(
         # Only an order that we thought never lived can bring its failed trade back.
         trades.move(tx, trade.id, TradeStatus.EXECUTED)
         accounts.touch_postings(tx, account.number)
+        _audit(tx, account, source, order, None, TradeStatus.EXECUTED, news, new_fills)
     if lives and state in _NOT_THERE:
         incident(tx, account, trade, f"live at the exchange after it had ended as {state}")
         if order.cancel_requested_at is None:
             orders.update(tx, trade.id, cancel_requested_at=to_row(tx.now))
-    return Settled(new_fills, fills_missing=missing, cancel_now=lives and state in _NOT_THERE)
+    return Settled(bool(new_fills), fills_missing=missing, cancel_now=lives and state in _NOT_THERE)
 
 
 def incident(tx: Transaction, account: Account, trade: Trade, what: str) -> None:

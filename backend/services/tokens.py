@@ -1,6 +1,7 @@
 """API tokens: `xmcp_<key id>_<secret>_<checksum>`, shown once, stored as a keyed hash."""
 
 import base64
+import binascii
 import hashlib
 import hmac
 import os
@@ -15,7 +16,7 @@ from typing import Any
 
 from backend.database import Transaction
 from backend.domain.clock import to_et
-from backend.domain.errors import NotFound, Refused, Unauthorised
+from backend.domain.errors import Forbidden, NotFound, Refused, Unauthorised
 from backend.services import Desk
 from backend.services.accounts import check_limits
 from backend.store import accounts, audit, tokens
@@ -27,16 +28,20 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _DAYS_MOST = 3650
 
-_AGENT, _OPERATOR = "agent", "operator"
+_FIRST = (("agent", ("read", "trade")), ("operator", ("read", "approve", "admin")))
 
 
-def read_key(home: Path) -> bytes:
-    """Return the home's 32-byte key, made on first start. It keys the token hashes.
+def read_key(home: Path) -> tuple[bytes, bool]:
+    """Return the home's 32-byte key, and whether it was made just now.
 
-    With the database alone nobody can forge a token's row.
+    It keys the token hashes: with the database alone nobody can forge a token's row.
+
+    Raises:
+        ValueError: the file is damaged.
     """
     path = home / "vault.key"
-    if not path.exists():
+    fresh_key = not path.exists()
+    if fresh_key:
         fresh = home / f"vault.key.{secrets.token_hex(4)}"
         _write_private(fresh, base64.b64encode(secrets.token_bytes(32)) + b"\n")
         try:
@@ -45,10 +50,15 @@ def read_key(home: Path) -> bytes:
             pass
         finally:
             fresh.unlink()
-    key = base64.b64decode(path.read_bytes())
+    try:
+        key = base64.b64decode(path.read_bytes(), validate=False)
+    except binascii.Error:
+        key = b""
     if len(key) != 32:
-        raise ValueError(f"{path.name} is damaged: restore it, or delete it and make new tokens")
-    return key
+        raise ValueError(
+            f"{path.name} is damaged: restore it, or delete it: every token is then replaced"
+        )
+    return key, fresh_key
 
 
 def _write_private(path: Path, content: bytes) -> None:
@@ -81,7 +91,7 @@ async def authenticate(desk: Desk, key: bytes, presented: str | None) -> Token:
     """
     match = _TOKEN.fullmatch(presented) if presented else None
     if match is None:
-        raise Unauthorised("a valid bearer token is needed")
+        raise Unauthorised("a valid API token is needed")
     kid = match[1]
 
     def body(tx: Transaction) -> Token | None:
@@ -91,7 +101,7 @@ async def authenticate(desk: Desk, key: bytes, presented: str | None) -> Token:
     found = await desk.database.read(body)
     right = hmac.compare_digest(hashed(key, match[0]), found.hash if found else "0" * 64)
     if found is None or not right:
-        raise Unauthorised("a valid bearer token is needed")
+        raise Unauthorised("a valid API token is needed")
     return found
 
 
@@ -106,13 +116,16 @@ class NewToken:
     days: int | None = 90
 
 
-async def create(desk: Desk, key: bytes, actor: str, new: NewToken) -> dict[str, Any]:
+async def create(desk: Desk, key: bytes, caller: Token, new: NewToken) -> dict[str, Any]:
     """Make a token. The answer is the only place where it is ever shown.
 
     Raises:
         Refused: a malformed name, unknown scopes or accounts, or `trade` with `approve`.
+        Forbidden: who may trade cannot make an approver: it would approve itself (Law 10).
     """
     _check(desk, new)
+    if "trade" in caller.scopes and {"approve", "admin"} & set(new.scopes):
+        raise Forbidden("a token that may trade makes no token that may approve or administer")
     token, kid = new_token()
 
     def body(tx: Transaction) -> Token:
@@ -133,7 +146,7 @@ async def create(desk: Desk, key: bytes, actor: str, new: NewToken) -> dict[str,
         audit.append(
             tx,
             "token.created",
-            actor,
+            caller.principal,
             kid=kid,
             principal=new.name,
             scopes=sorted(new.scopes),
@@ -196,19 +209,37 @@ def shown(token: Token) -> dict[str, Any]:
     }
 
 
-async def ensure_first_tokens(desk: Desk, key: bytes) -> None:
-    """Make `agent.token` (read, trade) and `operator.token` (read, approve, admin) once."""
-    for name, scopes in ((_AGENT, ("read", "trade")), (_OPERATOR, ("read", "approve", "admin"))):
-        known = await desk.database.read(lambda tx, name=name: tokens.of_principal(tx, name))  # type: ignore[misc]
-        if not known:
-            await desk.database.write(
-                lambda tx, name=name, scopes=scopes: _first(tx, desk, key, name, scopes)  # type: ignore[misc]
-            )
+async def ensure_first_tokens(desk: Desk, key: bytes, fresh_key: bool) -> None:
+    """Make `agent.token` (read, trade) and `operator.token` (read, approve, admin) once.
+
+    A fresh key knows no token that was made before: they are revoked, and these two are
+    made again. That is the way back for an operator who lost theirs: whoever may delete
+    `vault.key` is the operator.
+    """
+
+    def body(tx: Transaction) -> None:
+        if fresh_key:
+            _revoke_all(tx)
+        for name, scopes in _FIRST:
+            _first(tx, desk, key, name, scopes, fresh_key)
+
+    known = await desk.database.read(lambda tx: [tokens.of_principal(tx, n) for n, _ in _FIRST])
+    if fresh_key or not all(known):
+        await desk.database.write(body)
 
 
-def _first(tx: Transaction, desk: Desk, key: bytes, name: str, scopes: Sequence[str]) -> None:
-    if tokens.of_principal(tx, name):
-        return  # Another process was first.
+def _revoke_all(tx: Transaction) -> None:
+    count = sum(tokens.revoke(tx, name) for name in {t.principal for t in tokens.all_tokens(tx)})
+    if count:
+        audit.append(tx, "tokens.replaced", "system", count=count, why="a new vault.key")
+
+
+def _first(
+    tx: Transaction, desk: Desk, key: bytes, name: str, scopes: Sequence[str], fresh_key: bool
+) -> None:
+    known = tokens.of_principal(tx, name)
+    if any(token.usable(tx.now) for token in known) or (known and not fresh_key):
+        return  # Another process was first, or the operator revoked it.
     token, kid = new_token()
     path = desk.config.home / f"{name}.token"
     path.unlink(missing_ok=True)  # Left by a start that died before its commit.

@@ -469,12 +469,12 @@ async def list_trades(
     await sweep_if_due(desk, numbers)
 
     def body(tx: Transaction) -> dict[str, Any]:
-        found = trades.page(
-            tx, numbers, status=status, symbol=symbol, before=before, limit=limit + 1
+        found, following = trades.page(
+            tx, numbers, status=status, symbol=symbol, before=before, limit=limit
         )
         return {
-            "trades": [views.trade_view(tx, trade) for trade in found[:limit]],
-            "next_cursor": str(found[limit - 1].number) if len(found) > limit else None,
+            "trades": [views.trade_view(tx, trade) for trade in found],
+            "next_cursor": None if following is None else str(following),
         }
 
     return await desk.database.read(body)
@@ -482,10 +482,9 @@ async def list_trades(
 
 async def sweep_if_due(desk: Desk, numbers: Sequence[int]) -> None:
     """Expire what is due on these accounts, so that a reader sees it so."""
-    for number in numbers:
-        due = await desk.database.read(lambda tx, number=number: len(trades.due(tx, number)))  # type: ignore[misc]
-        if due:
-            await desk.database.write(lambda tx, number=number: expire_due(tx, number))  # type: ignore[misc]
+    due = await desk.database.read(lambda tx: [n for n in numbers if trades.due(tx, n)])
+    if due:
+        await desk.database.write(lambda tx: sum(expire_due(tx, number) for number in due))
 
 
 async def list_orders(
@@ -500,19 +499,18 @@ async def list_orders(
     """Return a page of orders, newest first. `status` is `open`, `all` or an order state."""
 
     def body(tx: Transaction) -> dict[str, Any]:
-        found = orders.page(
+        found, following = orders.page(
             tx,
             numbers,
             live_only=status == "open",
             state=None if status in ("open", "all") else status,
             symbol=symbol,
             before=before,
-            limit=limit + 1,
+            limit=limit,
         )
-        shown = [views.whole_order(tx, trades.get(tx, trade_id)) for _, trade_id in found[:limit]]
         return {
-            "orders": shown,
-            "next_cursor": str(found[limit - 1][0]) if len(found) > limit else None,
+            "orders": [views.whole_order(tx, trades.get(tx, trade_id)) for trade_id in found],
+            "next_cursor": None if following is None else str(following),
         }
 
     return await desk.database.read(body)

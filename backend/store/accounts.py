@@ -99,11 +99,17 @@ def find(tx: Transaction, account_id: str) -> Account | None:
     return _account(row) if row else None
 
 
+def find_number(tx: Transaction, number: int) -> Account | None:
+    """Return the account of an audit row, or None: it was deleted. Numbers are never reused."""
+    row = tx.row("SELECT * FROM accounts WHERE id = ?", (number,))
+    return _account(row) if row else None
+
+
 def by_number(tx: Transaction, number: int) -> Account:
     """Return the account of a row that refers to it."""
-    row = tx.row("SELECT * FROM accounts WHERE id = ?", (number,))
-    assert row is not None, f"account {number} is referred to and missing"
-    return _account(row)
+    found = find_number(tx, number)
+    assert found is not None, f"account {number} is referred to and missing"
+    return found
 
 
 def all_accounts(tx: Transaction, exchange: str | None = None) -> list[Account]:

@@ -49,16 +49,26 @@ def row_hash(row: Row | dict[str, Any]) -> str:
 
 def events(
     tx: Transaction, accounts: list[int] | None, before: int | None, limit: int
-) -> list[Row]:
-    """Return rows newest first, of these accounts only (None: all)."""
-    where, values = ["seq < :before"], {"before": before or 1 << 62, "limit": limit}
+) -> tuple[list[Row], int | None]:
+    """Return rows newest first, of these accounts only (None: all), and where to go on.
+
+    One page looks at 10,000 rows at most.
+    """
+    newest = int(tx.value("SELECT MAX(seq) FROM audit") or 0)
+    top = min(before or newest + 1, newest + 1)
+    floor = max(top - _PAGE, 0)
+    only = ""
     if accounts is not None:
-        marks = ",".join(str(int(account)) for account in accounts)
-        where.append(f"account IN ({marks})")
-    return tx.rows(
-        f"SELECT * FROM audit WHERE {' AND '.join(where)} ORDER BY seq DESC LIMIT :limit",  # noqa: S608
-        values,
+        marks = ",".join(str(int(account)) for account in accounts) or "NULL"
+        only = f" AND account IN ({marks})"
+    rows = tx.rows(
+        f"SELECT * FROM audit WHERE seq < :top AND seq > :floor{only}"  # noqa: S608
+        " ORDER BY seq DESC LIMIT :limit",
+        {"top": top, "floor": floor, "limit": limit + 1},
     )
+    if len(rows) > limit:
+        return rows[:limit], int(rows[limit - 1]["seq"])
+    return rows, floor + 1 if floor else None
 
 
 def chain(tx: Transaction, after: int = 0) -> Iterator[Row]:

@@ -13,7 +13,7 @@ migrations = Migrations("exec-mcp")
 _CORE = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID",
     """CREATE TABLE accounts (
-        id INTEGER PRIMARY KEY,
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
         exchange TEXT NOT NULL,
         identifier TEXT NOT NULL,
         name TEXT NOT NULL,
@@ -110,6 +110,7 @@ _CORE = (
         version INTEGER NOT NULL DEFAULT 1) STRICT, WITHOUT ROWID""",
     "CREATE INDEX orders_live ON orders (account, sign_time)"
     " WHERE state IN ('sending', 'unknown', 'open', 'partially_filled')",
+    "CREATE INDEX orders_absent ON orders (account, updated_at) WHERE state = 'absent'",
     # An account belongs to one exchange, so the key needs no exchange.
     """CREATE TABLE fills (
         account INTEGER NOT NULL REFERENCES accounts (id),

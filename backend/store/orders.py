@@ -44,6 +44,10 @@ class OrderRow:
     updated_at: datetime
 
 
+# How many trades one page of a list looks at.
+_WINDOW = 10_000
+
+
 def _moment(text: str | None) -> datetime | None:
     return from_row(text) if text else None
 
@@ -162,6 +166,15 @@ def live(tx: Transaction, account: int) -> list[OrderRow]:
     return [_order(row) for row in rows]
 
 
+def absent_since(tx: Transaction, account: int, since: datetime) -> list[OrderRow]:
+    """Return the account's orders that were found absent since then."""
+    rows = tx.rows(
+        "SELECT * FROM orders WHERE account = ? AND state = 'absent' AND updated_at > ?",
+        (account, to_row(since)),
+    )
+    return [_order(row) for row in rows]
+
+
 def add_fill(tx: Transaction, account: int, trade_id: str | None, fill: Fill) -> Row | None:
     """Store a fill once. Returns the row that was already there, or None when it is new."""
     key = (account, fill.symbol, fill.exchange_order_id, fill.exchange_fill_id)
@@ -216,12 +229,15 @@ def known_fill_ids(
     tx: Transaction, account: int, symbol: str, ids: Sequence[tuple[str, str]]
 ) -> set[tuple[str, str]]:
     """Return which of these (exchange_order_id, exchange_fill_id) are booked to a trade."""
-    rows = tx.rows(
-        "SELECT exchange_order_id, exchange_fill_id FROM fills WHERE account = ? AND symbol = ?"
-        " AND trade_id IS NOT NULL",
-        (account, symbol),
-    )
-    return {(r["exchange_order_id"], r["exchange_fill_id"]) for r in rows} & set(ids)
+    return {
+        pair
+        for pair in ids
+        if tx.value(
+            "SELECT 1 FROM fills WHERE account = ? AND symbol = ? AND exchange_order_id = ?"
+            " AND exchange_fill_id = ? AND trade_id IS NOT NULL",
+            (account, symbol, *pair),
+        )
+    }
 
 
 def _fill(row: Row) -> Fill:
@@ -249,18 +265,33 @@ def page(
     symbol: str | None = None,
     before: int | None = None,
     limit: int = 20,
-) -> list[tuple[int, str]]:
-    """Return (trade number, trade_id) of orders, newest first."""
+) -> tuple[list[str], int | None]:
+    """Return trade ids of orders, newest first, and the number to go on before (None: all).
+
+    As `trades.page`, one page looks at 10,000 trades at most.
+    """
+    newest = int(tx.value("SELECT MAX(number) FROM trades") or 0)
+    top = min(before or newest + 1, newest + 1)
+    # Live orders have an index of their own: they are all looked at.
+    floor = 0 if live_only else max(top - _WINDOW, 0)
     marks = ",".join(str(int(account)) for account in accounts) or "NULL"
     states = (
         "o.state IN ('sending', 'unknown', 'open', 'partially_filled')"
         if live_only
         else "(:state IS NULL OR o.state = :state)"
     )
-    rows = tx.rows(
-        "SELECT t.number, t.id FROM orders o JOIN trades t ON t.id = o.trade_id"  # noqa: S608
-        f" WHERE o.account IN ({marks}) AND {states} AND t.number < :before"
-        " AND (:symbol IS NULL OR t.symbol = :symbol) ORDER BY t.number DESC LIMIT :limit",
-        {"before": before or 1 << 62, "state": state, "symbol": symbol, "limit": limit},
+    source = (
+        "orders o CROSS JOIN trades t ON t.id = o.trade_id"
+        if live_only
+        else "trades t CROSS JOIN orders o ON o.trade_id = t.id"
     )
-    return [(row["number"], row["id"]) for row in rows]
+    rows = tx.rows(
+        f"SELECT t.number, t.id FROM {source}"  # noqa: S608
+        f" WHERE o.account IN ({marks}) AND {states} AND t.number < :top AND t.number > :floor"
+        " AND (:symbol IS NULL OR t.symbol = :symbol) ORDER BY t.number DESC LIMIT :limit",
+        {"top": top, "floor": floor, "state": state, "symbol": symbol, "limit": limit + 1},
+    )
+    found = [row["id"] for row in rows[:limit]]
+    if len(rows) > limit:
+        return found, int(rows[limit - 1]["number"])
+    return found, floor + 1 if floor else None

@@ -1,7 +1,7 @@
 """API tokens: looked up by their key id, stored as a keyed hash, never in clear."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from backend.database import Row, Transaction, small_json, to_json
@@ -21,7 +21,7 @@ class Token:
 
     kid: str
     principal: str
-    hash: str
+    hash: str = field(repr=False)
     scopes: frozenset[str]
     accounts: tuple[str, ...]
     limits: Mapping[str, str]

@@ -89,6 +89,9 @@ class Trade:
         )
 
 
+# How many trades one page of a list looks at.
+_WINDOW = 10_000
+
 _NAMES = tuple(field.name for field in fields(Trade))
 
 
@@ -354,18 +357,25 @@ def page(
     symbol: str | None = None,
     before: int | None = None,
     limit: int = 20,
-) -> list[Trade]:
-    """Return trades newest first; `before` is the number the last page ended with."""
+) -> tuple[list[Trade], int | None]:
+    """Return trades newest first, and the number to go on before (None: that was all).
+
+    One page looks at 10,000 trades at most, so a rare filter costs pages, not seconds.
+
+    Args:
+        before: the number the last page ended with.
+    """
+    newest = int(tx.value("SELECT MAX(number) FROM trades") or 0)
+    top = min(before or newest + 1, newest + 1)
+    floor = max(top - _WINDOW, 0)
     marks = ",".join(str(int(account)) for account in accounts) or "NULL"
     rows = tx.rows(
-        f"SELECT * FROM trades WHERE account IN ({marks}) AND number < :before"  # noqa: S608
-        " AND (:status IS NULL OR status = :status)"
+        f"SELECT * FROM trades WHERE number < :top AND number > :floor"  # noqa: S608
+        f" AND account IN ({marks}) AND (:status IS NULL OR status = :status)"
         " AND (:symbol IS NULL OR symbol = :symbol) ORDER BY number DESC LIMIT :limit",
-        {
-            "before": before or 1 << 62,
-            "status": status,
-            "symbol": symbol,
-            "limit": limit,
-        },
+        {"top": top, "floor": floor, "status": status, "symbol": symbol, "limit": limit + 1},
     )
-    return [_trade(row) for row in rows]
+    found = [_trade(row) for row in rows[:limit]]
+    if len(rows) > limit:
+        return found, found[-1].number
+    return found, floor + 1 if floor else None

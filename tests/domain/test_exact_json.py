@@ -38,7 +38,7 @@ def test_each_value_is_written_so(value: Any, text: str) -> None:
     json.loads(text)
 
 
-@pytest.mark.parametrize("value", [1.5, float("nan"), {1, 2}, b"x", object()], ids=repr)
+@pytest.mark.parametrize("value", [1.5, float("nan"), {1, 2}, b"x", object])
 def test_a_float_or_a_stranger_is_not_written(value: Any) -> None:
     with pytest.raises(TypeError, match="cannot write"):
         dumps({"a": value})

@@ -35,7 +35,7 @@ rejected           .       .     .          .           .        .        .     
 expired            .       .     .          .           .        .        .        .       .       .
 not_sent           .       .     .          .           .        .        .        .       .       .
 absent             .       .     .          .           .        .        .        .       .       .
-"""
+"""  # noqa: E501
 
 
 def read(table: str) -> list[tuple[str, str, bool]]:

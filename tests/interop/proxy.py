@@ -1,7 +1,7 @@
 """A loopback proxy that adds a bearer token, for clients that cannot send one.
 
-All else passes byte for byte, `Host` and `Origin` with it, so that what the server refuses
-is refused for the client's own words. One request per connection.
+All else but `Connection` passes byte for byte, `Host` and `Origin` with it, so that what
+the server refuses is refused for the client's own words. One request per connection.
 """
 
 import asyncio

@@ -20,10 +20,10 @@ async def _target(way: str, home: Path) -> AsyncIterator[tuple[object, object]]:
         yield EXEC_MCP, home
         return
     async with served(home) as server:
-        yield f"{server.url}/mcp", server.token
+        yield f"{server.url}{way}", server.token
 
 
-@pytest.mark.parametrize("way", ["http", "stdio"])
+@pytest.mark.parametrize("way", ["/mcp", "/mcp/", "stdio"])
 async def test_the_typescript_sdk_plans_confirms_once_and_reads_a_trade(way, tmp_path):
     async with _target(way, tmp_path / "exec-mcp") as (target, key):
         ran = await run_node(_TRADE, MODULES, way, target, key, home=tmp_path)

@@ -1,5 +1,5 @@
 // Trades through the official TypeScript SDK, line 1: what most hosts are built on.
-// node trade.mjs NODE_MODULES http URL TOKEN | NODE_MODULES stdio COMMAND HOME
+// node trade.mjs NODE_MODULES stdio COMMAND HOME | NODE_MODULES /mcp URL TOKEN
 // Prints the answers as JSON. The client checks each against the tool's output schema.
 import { createRequire } from "node:module";
 

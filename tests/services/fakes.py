@@ -5,7 +5,7 @@ Unlike paper it is no authority on absence: three spaced answers, after a margin
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -25,6 +25,7 @@ from backend.exchanges import (
     Context,
     Event,
     Exchange,
+    ExchangeModule,
 )
 from backend.services import Desk, reconcile
 from backend.store import accounts, ledger
@@ -45,7 +46,7 @@ CAPABILITIES = Capabilities(
     absence_answers=3,
     absence_spacing=timedelta(seconds=11),
     band_bps=D(10),
-    poll_every=timedelta(seconds=30),
+    poll_every=timedelta(),
     stream=False,
     sub_accounts=False,
 )
@@ -75,7 +76,7 @@ class FakeExchange(Exchange):
         answers: of the next submits: a report, an error, or "fill" (the default).
         told: what a look-up by id finds; "hidden" orders are not in it.
         trouble: by method, what it raises instead of answering.
-        hang: submit waits for it, after the order left.
+        hang: submit waits for it, after the order left; slow: the clock's answer does.
         asked: how often each method was called.
     """
 
@@ -93,6 +94,7 @@ class FakeExchange(Exchange):
         self.totals = dict(OPENING)
         self.trouble: dict[str, ExecError] = {}
         self.hang: asyncio.Event | None = None
+        self.slow: asyncio.Event | None = None
         self.sent: list[Order] = []
         self.cancelled: list[str] = []
         self.asked: Counter[str] = Counter()
@@ -119,6 +121,8 @@ class FakeExchange(Exchange):
 
     async def now(self) -> datetime:
         self._ask("now")
+        if self.slow is not None:
+            await self.slow.wait()
         return self.clock()
 
     async def submit(self, order: Order) -> OrderReport:
@@ -174,11 +178,11 @@ class FakeExchange(Exchange):
         pass
 
 
-class FakeModule:
+class FakeModule(ExchangeModule):
     """What a file of the plug-in folder offers, with one exchange behind it."""
 
     CAPABILITIES = CAPABILITIES
-    SETTINGS: dict[str, tuple[str, str]] = {}
+    SETTINGS: Mapping[str, tuple[str, str]] = {}
 
     def __init__(self, exchange: FakeExchange) -> None:
         self.exchange = exchange
@@ -233,7 +237,9 @@ def filled(order: Order) -> OrderReport:
     """Return the report of an order filled whole at its locked price."""
     terms = order.terms
     number = f"x-{order.client_order_id}"
-    fill = a_fill(str(terms.quantity), str(order.price), "f-1", terms.side, exchange_order_id=number)
+    fill = a_fill(
+        str(terms.quantity), str(order.price), "f-1", terms.side, exchange_order_id=number
+    )
     return OrderReport(
         order.client_order_id,
         number,

@@ -1,5 +1,7 @@
 """How these tests speak to the product over HTTP, and what they look at afterwards."""
 
+import asyncio
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -23,13 +25,15 @@ class Reply(Answer):
         self.http = response.status_code
 
 
-async def plan(stack: Stack, http: httpx.AsyncClient | None = None, **terms: Any) -> Reply:
+async def plan(stack: Stack, http: Any = None, **terms: Any) -> Reply:
     """Plan a market buy of 10 AAPL, changed as told."""
     body = {"symbol": "AAPL", "side": "buy", "quantity": 10, **terms}
     return Reply(await (http or stack.http).post(TRADES, json=body))
 
 
-async def confirm(stack: Stack, trade: Answer | str, http: httpx.AsyncClient | None = None) -> Reply:
+async def confirm(
+    stack: Stack, trade: Answer | str, http: httpx.AsyncClient | None = None
+) -> Reply:
     trade_id = trade if isinstance(trade, str) else trade.trade_id
     return Reply(await (http or stack.http).post(f"{TRADES}/{trade_id}/confirm"))
 
@@ -72,12 +76,21 @@ async def row(stack: Stack, sql: str, *values: Any) -> dict[str, Any]:
     """Return one row of the product's database."""
     found = await stack.backend.desk.database.read(lambda tx: tx.row(sql, values))
     assert found is not None
-    return dict(found)  # type: ignore[call-overload, no-any-return]
+    return {name: found[name] for name in found.keys()}  # noqa: SIM118
 
 
 async def change(stack: Stack, sql: str, *values: Any) -> None:
     """Change the product's database behind its back."""
     await stack.backend.desk.database.write(lambda tx: tx.execute(sql, values))
+
+
+async def until(condition: Callable[[], object], pause_s: float = 0) -> None:
+    """Let others work until it is so."""
+    for _ in range(100_000 if not pause_s else 400):
+        if condition():
+            return
+        await asyncio.sleep(pause_s)
+    raise AssertionError("it never was so")
 
 
 async def assert_whole(stack: Stack) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from backend.domain.errors import OutcomeUnknown
 from backend.domain.ledger import FeeSchedule
+from backend.testing import stack
 from tests.services.fakes import ACCOUNT, add_fake
 from tests.services.spoken import (
     TRADES,
@@ -123,8 +124,6 @@ async def test_an_account_limit_blocks_above_and_passes_with_its_headroom(
 
 @pytest.mark.parametrize("tightest", ["setting", "account", "token"])
 async def test_the_tightest_of_setting_account_and_token_counts(tmp_path, tightest):
-    from backend.testing import stack
-
     limits = {name: "2000" if name == tightest else "3000" for name in ("account", "token")}
     setting = "2000" if tightest == "setting" else "3000"
     async with stack(tmp_path / "home", risk_max_order_notional=setting) as opened:
@@ -291,9 +290,7 @@ async def test_a_fee_in_a_third_asset_without_a_price_blocks(exec_mcp):
 )
 async def test_order_types_take_these_times_in_force(exec_mcp, order_type, given, outcomes):
     for tif, expected in outcomes.items():
-        reply = await plan(
-            exec_mcp, quantity=1, order_type=order_type, time_in_force=tif, **given
-        )
+        reply = await plan(exec_mcp, quantity=1, order_type=order_type, time_in_force=tif, **given)
 
         assert (tif, reply.http) == (tif, expected)
         assert reply.code in (None, "unsupported_order")
@@ -349,9 +346,7 @@ async def test_a_stop_may_fill_one_percent_beyond_its_price(exec_mcp, side, stop
     ("side", "touch", "worst"),
     [("buy", "1000.00", "1001.00"), ("sell", "999.00", "998.01"), ("buy", "0.05", "0.05")],
 )
-async def test_the_band_rounds_towards_the_touch_and_never_inside_it(
-    exec_mcp, side, touch, worst
-):
+async def test_the_band_rounds_towards_the_touch_and_never_inside_it(exec_mcp, side, touch, worst):
     exchange = await add_fake(exec_mcp)
     exchange.touches["BTC/USD"] = (D(touch), D(touch))
 
@@ -444,8 +439,6 @@ async def test_no_account_named_means_the_tokens_only_one_else_the_default(exec_
 
 
 async def test_the_default_is_never_a_live_account(tmp_path):
-    from backend.testing import stack
-
     async with stack(tmp_path / "home", default_account=ACCOUNT) as opened:
         await add_fake(opened, environment="live")
         bound = await opened.token("bound", "trade", accounts=[ACCOUNT])

@@ -81,11 +81,18 @@ class Booked:
 def open_account(
     transaction: Transaction, account: str, currency: str, opening: Mapping[str, Decimal]
 ) -> bool:
-    """Create the account, or say False when it exists with another opening."""
+    """Create the account, or say False when it exists with another opening.
+
+    One that never traded is opened anew: it may be left from a deleted account.
+    """
     text = to_json({c: to_text(total) for c, total in opening.items()})
     row = transaction.row("SELECT * FROM accounts WHERE account = ?", (account,))
-    if row is not None:
-        return bool(row["opening"] == text and row["currency"] == currency)
+    if row is not None and (row["opening"], row["currency"]) == (text, currency):
+        return True
+    if row is not None and _next(transaction, account, "orders", "number") > 1:
+        return False
+    transaction.execute("DELETE FROM balances WHERE account = ?", (account,))
+    transaction.execute("DELETE FROM accounts WHERE account = ?", (account,))
     transaction.insert(
         "accounts",
         {

@@ -56,7 +56,7 @@ CAPABILITIES = Capabilities(
     absence_answers=1,
     absence_spacing=timedelta(),
     band_bps=Decimal(0),
-    poll_every=timedelta(seconds=1),
+    poll_every=timedelta(0),
     stream=True,
     sub_accounts=False,
 )
@@ -75,6 +75,8 @@ class PaperExchange(Exchange):
         self._clock = context.clock
         self._prices = context.prices
         self._faults = context.faults or FaultScript()
+        # Without a script nobody reads what was sent, and it would grow for ever.
+        self._scripted = context.faults is not None
         self._database = database
         self._changed = asyncio.Event()
         self._closed = False
@@ -105,11 +107,9 @@ class PaperExchange(Exchange):
             OutcomeUnknown: this client order id was used before, or a fault says so.
             ExchangeUnavailable: a fault says so.
         """
-        self._faults.attempts.append(order)
-        fault = self._faults.next_submit()
+        fault = self._next_fault(order)
         if fault.kind == "unavailable":
             raise ExchangeUnavailable("the paper exchange was not reached; nothing was sent")
-        self._faults.sent.append(order)
         if fault.kind == "reject":
             raise ExchangeRejected(f"the paper exchange refused: {fault.code}", fault.code)
         if fault.kind == "delay":
@@ -211,6 +211,15 @@ class PaperExchange(Exchange):
             self._closed = True
             self._changed.set()
             self._database.close()
+
+    def _next_fault(self, order: Order) -> SubmitFault:
+        """Return what to do wrong, and let the script remember what it was sent."""
+        fault = self._faults.next_submit()
+        if self._scripted:
+            self._faults.attempts.append(order)
+            if fault.kind != "unavailable":
+                self._faults.sent.append(order)
+        return fault
 
     # --- below: how an order gets in, and how the market reaches the book ---
 

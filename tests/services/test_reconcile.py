@@ -1,0 +1,390 @@
+"""Reconcile: evidence before release, on an exchange whose look-up is no authority."""
+
+import asyncio
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from backend.domain.errors import ExchangeRejected, ExchangeUnavailable, OutcomeUnknown
+from backend.services import reconcile
+from tests.services.fakes import (
+    ACCOUNT,
+    FakeExchange,
+    a_fill,
+    a_report,
+    add_fake,
+    fake_account,
+    reconcile_fake,
+)
+from tests.services.spoken import (
+    Reply,
+    assert_whole,
+    cancel_order,
+    change,
+    confirm,
+    funds,
+    look,
+    plan,
+    row,
+)
+
+pytestmark = pytest.mark.anyio
+D = Decimal
+RESTING = {"order_type": "limit", "limit_price": "1000.00"}
+WHOLE = a_fill("2")
+
+
+async def lost(stack) -> tuple[FakeExchange, Reply]:
+    """Return the fake exchange and a buy of 2 BTC whose answer was lost: 2002 USD are held."""
+    exchange = await add_fake(stack)
+    exchange.answers = [OutcomeUnknown("no answer")]
+    made = await plan(stack, account_id=ACCOUNT, symbol="BTC/USD", quantity=2)
+    assert (await confirm(stack, made)).http == 202
+    return exchange, made
+
+
+async def pass_by(stack, *seconds: float) -> None:
+    """Let these times pass, reconciling after each."""
+    for one in seconds:
+        stack.clock.advance(one)
+        await reconcile_fake(stack)
+
+
+async def state(stack, made) -> str:
+    return str((await look(stack, made))["order"]["state"])
+
+
+async def test_an_unknown_order_that_is_found_is_settled(exec_mcp):
+    exchange, made = await lost(exec_mcp)
+    exchange.told[made.trade_id] = a_report(made.trade_id, "filled", WHOLE)
+
+    await pass_by(exec_mcp, 1)
+
+    assert (await look(exec_mcp, made)).status == "executed"
+    assert len(exchange.sent) == 1
+    await assert_whole(exec_mcp)
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        ((1, 11, 11, 10), "unknown"),
+        ((33, 11, 11), "unknown"),
+        ((33.000001, 11), "unknown"),
+        ((33.000001, 11, 10.9), "unknown"),
+        ((33.000001, 11, 10.9, 0.1), "absent"),
+        ((33.000001, 11, 11), "absent"),
+        ((1000, 0, 0, 0, 0), "unknown"),
+        ((1000, 11, 11), "absent"),
+    ],
+    ids=[
+        "before validity and margin have passed",
+        "an answer at their end does not count",
+        "two answers",
+        "too close together",
+        "spaced again",
+        "three spaced answers",
+        "all at once",
+        "late, spaced",
+    ],
+)
+async def test_absence_needs_enough_spaced_answers_after_the_validity(exec_mcp, times, expected):
+    _, made = await lost(exec_mcp)
+
+    await pass_by(exec_mcp, *times)
+
+    assert await state(exec_mcp, made) == expected
+    trade = await look(exec_mcp, made)
+    held = (await funds(exec_mcp, ACCOUNT))["USD"]
+    if expected == "absent":
+        assert (trade.status, trade["reason"], held) == ("failed", "absent", ("100000", "0"))
+    else:
+        assert (trade.status, held) == ("executing", ("100000", "2002"))
+    await assert_whole(exec_mcp)
+
+
+@pytest.mark.parametrize("method", ["find", "orders", "fills", "now"])
+@pytest.mark.parametrize(
+    "error", [OutcomeUnknown("?"), ExchangeUnavailable("away"), ExchangeRejected("banned", "418")]
+)
+async def test_errors_are_no_evidence(exec_mcp, method, error):
+    exchange, made = await lost(exec_mcp)
+    exchange.trouble = {method: error}
+    desk = exec_mcp.backend.desk
+
+    for _ in range(6):
+        exec_mcp.clock.advance(100)
+        await reconcile.reconcile_all(desk)
+
+    assert await state(exec_mcp, made) == "unknown"
+    assert (await funds(exec_mcp, ACCOUNT))["USD"] == ("100000", "2002")
+    exchange.trouble = {}
+    await pass_by(exec_mcp, 11, 11, 11)
+    assert await state(exec_mcp, made) == "absent"
+
+
+async def test_an_account_whose_exchange_is_away_holds_up_no_other(exec_mcp):
+    exchange, _ = await lost(exec_mcp)
+    exchange.trouble = dict.fromkeys(("find", "now", "open_orders"), ExchangeUnavailable("away"))
+    exec_mcp.faults.lose_answer()
+    paper = await plan(exec_mcp)
+    await confirm(exec_mcp, paper)
+
+    await exec_mcp.advance(1)
+
+    assert (await look(exec_mcp, paper)).status == "executed"
+
+
+async def test_an_exchange_that_cannot_even_be_connected_to_holds_up_no_other(exec_mcp):
+    desk = exec_mcp.backend.desk
+    await desk.database.write(
+        lambda tx: tx.execute(
+            "INSERT INTO accounts SELECT 0, exchange, 'gone', 'gone', environment, currency,"
+            " state, settings, limits, 1, 0, NULL, NULL, created_at FROM accounts"
+        )
+    )
+    exec_mcp.faults.lose_answer()
+    paper = await plan(exec_mcp)
+    await confirm(exec_mcp, paper)
+
+    await exec_mcp.advance(1)
+
+    assert (await look(exec_mcp, paper)).status == "executed"
+
+
+@pytest.mark.parametrize(
+    ("fill", "expected"),
+    [
+        (a_fill("2", fill_id="z-1", exchange_order_id="x-9"), "unknown"),
+        (a_fill("0.1", fill_id="z-1", exchange_order_id="x-9"), "unknown"),
+        (a_fill("2", fill_id="z-1", side="sell"), "absent"),
+    ],
+    ids=["one like ours", "a part", "the other side"],
+)
+async def test_a_fill_that_nobody_owns_blocks_the_verdict_and_stops_the_account(
+    exec_mcp, fill, expected
+):
+    exchange, made = await lost(exec_mcp)
+    exchange.account_fills = [fill]
+
+    await pass_by(exec_mcp, 34, 11, 11, 11)
+
+    assert await state(exec_mcp, made) == expected
+    stopped = (await fake_account(exec_mcp.backend.desk)).break_reason
+    assert (stopped is not None) is (expected == "unknown")
+    await assert_whole(exec_mcp)
+
+
+async def test_fills_of_our_other_orders_do_not_block_the_verdict(exec_mcp):
+    exchange, made = await lost(exec_mcp)
+    known = await plan(exec_mcp, account_id=ACCOUNT, symbol="BTC/USD", quantity=1)
+    await confirm(exec_mcp, known)
+    exchange.account_fills = list(exchange.told[known.trade_id].fills)
+
+    await pass_by(exec_mcp, 34, 11, 11)
+
+    assert await state(exec_mcp, made) == "absent"
+
+
+async def test_a_blocked_verdict_waits_for_the_operator(exec_mcp):
+    exchange, made = await lost(exec_mcp)
+    exchange.account_fills = [a_fill("2", fill_id="z-1", exchange_order_id="x-9")]
+    await pass_by(exec_mcp, 34, 11, 11)
+
+    path = f"/api/v1/trading/trades/{made.trade_id}/settle"
+    body = {"outcome": "absent", "reason": "it is a manual trade"}
+    agent = await exec_mcp.http.post(path, json=body)
+    settled = Reply(await exec_mcp.operator.post(path, json=body))
+
+    assert agent.status_code == 403
+    assert (settled.status, settled["reason"]) == ("failed", "absent")
+    assert (await funds(exec_mcp, ACCOUNT))["USD"] == ("100000", "0")
+    await assert_whole(exec_mcp)
+
+
+async def test_an_order_that_only_the_history_holds_is_settled_from_it(exec_mcp):
+    exchange, made = await lost(exec_mcp)
+    exchange.history = [a_report(made.trade_id, "filled", WHOLE)]
+
+    await pass_by(exec_mcp, 34, 11, 11)
+
+    assert (await look(exec_mcp, made)).status == "executed"
+    assert (await fake_account(exec_mcp.backend.desk)).break_reason is None
+    await assert_whole(exec_mcp)
+
+
+async def test_an_order_found_after_two_misses_is_settled(exec_mcp):
+    exchange, made = await lost(exec_mcp)
+    await pass_by(exec_mcp, 34, 11)
+    exchange.told[made.trade_id] = a_report(made.trade_id, "open")
+
+    await pass_by(exec_mcp, 11)
+    del exchange.told[made.trade_id]
+    await pass_by(exec_mcp, 11, 11, 11, 11)
+
+    # Seen live once, it is not gone because answers miss it.
+    assert (await look(exec_mcp, made)).status == "working"
+
+
+async def test_a_cancel_asked_for_while_unknown_is_asked_again_when_it_is_found(exec_mcp):
+    exchange, made = await lost(exec_mcp)
+    await cancel_order(exec_mcp, made)
+    exchange.told[made.trade_id] = a_report(made.trade_id, "open")
+
+    await pass_by(exec_mcp, 1, 1)
+    asked = list(exchange.cancelled)
+    exchange.told[made.trade_id] = a_report(made.trade_id, "cancelled", a_fill("0.5"))
+    await pass_by(exec_mcp, 1)
+
+    assert asked == [made.trade_id] * 3  # At once, when it was found, and while it lives.
+    trade = await look(exec_mcp, made)
+    assert (trade.status, trade["filled_quantity"]) == ("executed", D("0.5"))
+    await assert_whole(exec_mcp)
+
+
+async def test_a_cancel_flag_makes_no_evidence_of_an_unknown_order(exec_mcp):
+    exchange, made = await lost(exec_mcp)
+    exchange.trouble = {"cancel": ExchangeRejected("unknown order", "-2011")}
+
+    await cancel_order(exec_mcp, made)
+    await pass_by(exec_mcp, 1, 1, 1)
+
+    assert await state(exec_mcp, made) == "unknown"
+
+
+async def test_an_absent_order_that_turns_up_live_is_cancelled_each_time_it_is_seen(exec_mcp):
+    exchange, made = await lost(exec_mcp)
+    await pass_by(exec_mcp, 34, 11, 11)
+    exchange.told[made.trade_id] = a_report(made.trade_id, "open")
+
+    await pass_by(exec_mcp, 1, 1)
+
+    trade = await look(exec_mcp, made)
+    assert len(exchange.cancelled) >= 2
+    assert set(exchange.cancelled) == {made.trade_id}
+    assert (trade.status, trade["order"]["state"]) == ("failed", "absent")
+    assert "live at the exchange" in trade["incident"]
+    assert (await fake_account(exec_mcp.backend.desk)).break_reason
+
+
+async def test_orders_of_others_are_tolerated_and_never_attached(exec_mcp):
+    exchange = await add_fake(exec_mcp)
+    exchange.told["by hand"] = replace(a_report("by hand", "open"), quantity=D(7))
+
+    await pass_by(exec_mcp, 1, 1)
+
+    assert (await row(exec_mcp, "SELECT COUNT(*) AS n FROM orders"))["n"] == 0
+    assert exchange.cancelled == []
+    assert (await plan(exec_mcp, account_id=ACCOUNT, symbol="BTC/USD", quantity=1)).http == 201
+
+
+async def test_working_orders_are_read_in_bulk_and_looked_up_only_when_missing(exec_mcp):
+    exchange = await add_fake(exec_mcp)
+    exchange.answers = [a_report("", "open") for _ in range(3)]
+    made = [
+        await plan(exec_mcp, account_id=ACCOUNT, symbol="BTC/USD", quantity=2, **RESTING)
+        for _ in range(3)
+    ]
+    for one in made:
+        await confirm(exec_mcp, one)
+        exchange.told[one.trade_id] = a_report(one.trade_id, "open")
+    exchange.asked.clear()
+    await pass_by(exec_mcp, 1)
+    bulk = dict(exchange.asked)
+    exchange.told[made[1].trade_id] = a_report(
+        made[1].trade_id, "filled", WHOLE, exchange_order_id="x-1"
+    )
+
+    await pass_by(exec_mcp, 1)
+
+    assert bulk.get("find", 0) == 0
+    assert exchange.asked["find"] == 1
+    assert [(await look(exec_mcp, one)).status for one in made] == [
+        "working",
+        "executed",
+        "working",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("times", "stops"), [(1, False), (2, True), (3, True)], ids=["once", "twice", "thrice"]
+)
+async def test_a_balance_difference_at_rest_twice_in_a_row_stops_the_account(
+    exec_mcp, times, stops
+):
+    exchange = await add_fake(exec_mcp)
+    exchange.totals["USD"] -= 1
+
+    await pass_by(exec_mcp, *[1] * times)
+
+    stopped = (await fake_account(exec_mcp.backend.desk)).break_reason
+    assert stopped == ("the ledger and the exchange differ in USD" if stops else None)
+
+
+async def test_a_balance_difference_that_goes_away_stops_nothing(exec_mcp):
+    exchange = await add_fake(exec_mcp)
+    exchange.totals["USD"] -= 1
+    await pass_by(exec_mcp, 1)
+    exchange.totals["USD"] += 1
+
+    await pass_by(exec_mcp, 1)
+    exchange.totals["USD"] -= 1
+    await pass_by(exec_mcp, 1)
+
+    assert (await fake_account(exec_mcp.backend.desk)).break_reason is None
+
+
+async def test_balances_are_not_compared_while_an_order_moves(exec_mcp):
+    exchange, made = await lost(exec_mcp)
+    exchange.totals["USD"] -= 2000
+
+    await pass_by(exec_mcp, 1, 1, 1)
+    assert exchange.asked["balances"] == 0
+    exchange.totals["BTC"] += 2
+    exchange.told[made.trade_id] = a_report(made.trade_id, "filled", WHOLE)
+    await pass_by(exec_mcp, 1, 1, 1)
+
+    assert exchange.asked["balances"] > 0
+    assert (await fake_account(exec_mcp.backend.desk)).break_reason is None
+
+
+async def test_a_lasting_difference_is_not_written_down_every_second(exec_mcp):
+    exchange = await add_fake(exec_mcp)
+    exchange.totals["USD"] -= 1
+
+    await pass_by(exec_mcp, *[1] * 20)
+
+    kept = await row(exec_mcp, "SELECT COUNT(*) AS n FROM snapshots")
+    assert kept["n"] <= 6
+    assert (await fake_account(exec_mcp.backend.desk)).break_reason
+    await change(exec_mcp, "UPDATE accounts SET break_reason = NULL")
+    await pass_by(exec_mcp, 1)
+    assert (await fake_account(exec_mcp.backend.desk)).break_reason  # Nothing was put right.
+
+
+@pytest.mark.parametrize("found", [True, False])
+async def test_two_reconcilers_at_once_do_no_harm(exec_mcp, found):
+    exchange, made = await lost(exec_mcp)
+    if found:
+        exchange.told[made.trade_id] = a_report(made.trade_id, "filled", WHOLE)
+        exchange.totals = {"USD": D(98_000), "BTC": D(12)}
+    second = await exec_mcp.second_server()
+    there = second.backend.desk
+    there.exchanges = exec_mcp.backend.desk.exchanges
+    account = await fake_account(there)
+
+    for seconds in (34, 11, 11, 1):
+        exec_mcp.clock.advance(seconds)
+        await asyncio.gather(
+            reconcile_fake(exec_mcp),
+            reconcile.reconcile(there, account),
+            reconcile_fake(exec_mcp),
+        )
+
+    trade = await look(exec_mcp, made)
+    assert trade.status == ("executed" if found else "failed")
+    rows = await row(exec_mcp, "SELECT COUNT(*) AS n FROM postings WHERE kind = 'fill'")
+    assert rows["n"] == (2 if found else 0)
+    assert (await fake_account(there)).break_reason is None
+    await assert_whole(exec_mcp)
