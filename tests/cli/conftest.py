@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from backend.app import Backend, open_backend
 from backend.cli import run
 from backend.config import read_config
 from backend.domain import exact_json
+from backend.domain.clock import system_clock
 from backend.exchanges.paper.faults import FaultScript
 from tests.cli.results import Result
 
@@ -36,12 +38,16 @@ def exec_mcp(home: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Re
 
 @pytest.fixture
 def agent(home: Path) -> Callable[..., dict[str, Any]]:
-    """Plan as the agent; `confirm` goes on, with an exchange that follows `faults`."""
+    """Plan as the agent, `ago_s` before now; `confirm` goes on, with `faults`."""
 
     def trade(
-        *, confirm: bool = False, faults: FaultScript | None = None, **order: Any
+        *,
+        confirm: bool = False,
+        faults: FaultScript | None = None,
+        ago_s: int = 0,
+        **order: Any,
     ) -> dict[str, Any]:
-        return asyncio.run(_trade(confirm, faults, {**_ORDER, **order}))
+        return asyncio.run(_trade(confirm, faults, ago_s, {**_ORDER, **order}))
 
     return trade
 
@@ -50,9 +56,14 @@ _ORDER = {"symbol": "AAPL", "side": "buy", "quantity": "10"}
 
 
 async def _trade(
-    confirm: bool, faults: FaultScript | None, order: dict[str, Any]
+    confirm: bool, faults: FaultScript | None, ago_s: int, order: dict[str, Any]
 ) -> dict[str, Any]:
-    async with open_backend(read_config(), background=False, faults=faults) as backend:
+    async with open_backend(
+        read_config(),
+        background=False,
+        faults=faults,
+        clock=lambda: system_clock() - timedelta(seconds=ago_s),
+    ) as backend:
         made = await _post(backend, "/trading/trades", order)
         if confirm:
             return await _post(backend, f"/trading/trades/{made['trade_id']}/confirm", {})

@@ -211,7 +211,7 @@ def test_halt_of_a_symbol_keeps_orders_when_asked_to(exec_mcp: Command, agent: A
 
 
 def test_settle_ends_an_order_of_unknown_outcome(exec_mcp: Command, agent: Agent):
-    lost = agent(confirm=True, faults=FaultScript().lose_request())
+    lost = agent(confirm=True, faults=FaultScript().lose_request(), ago_s=3)
 
     settled = exec_mcp("settle", lost["trade_id"], "--as", "absent", "--reason", "not in the list")
 
