@@ -145,7 +145,7 @@ def _claim(
         if expired:
             return refusal
         raise refusal
-    _refuse_other_caller(tx, caller, trade, account)
+    _refuse_other_caller(tx, caller, trade)
     pricing = _pricing(trade, facts)
     own = {h.currency: h.remaining for h in ledger.holds(tx, trade_id)}
     limits = resolve_limits(
@@ -172,7 +172,7 @@ def _claim(
     return _write_claim(tx, desk, caller, trade, account, view, sign_time)
 
 
-def _refuse_other_caller(tx: Transaction, caller: Token, trade: Trade, account: Account) -> None:
+def _refuse_other_caller(tx: Transaction, caller: Token, trade: Trade) -> None:
     if trade.principal != caller.principal:
         raise Forbidden(
             "only the principal that planned a trade may confirm it",
@@ -180,8 +180,7 @@ def _refuse_other_caller(tx: Transaction, caller: Token, trade: Trade, account: 
             trade_id=trade.id,
         )
     # The token may have been revoked since the request came in.
-    token = tokens.find(tx, caller.kid)
-    if token is None or not token.usable(tx.now) or not token.sees(account.id):
+    if not tokens.is_alive(tx, caller.kid):
         raise Unauthorised("the token was revoked or has expired", trade_id=trade.id)
     if trade.approval_required and trade.approved_by is None:
         raise AwaitingApproval(

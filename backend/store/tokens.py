@@ -89,6 +89,16 @@ def find(tx: Transaction, kid: str) -> Token | None:
     return _token(row) if row else None
 
 
+def is_alive(tx: Transaction, kid: str) -> bool:
+    """Say whether the token is neither revoked nor expired now."""
+    alive = tx.value(
+        "SELECT 1 FROM tokens WHERE kid = ? AND revoked_at IS NULL"
+        " AND (expires_at IS NULL OR expires_at > ?)",
+        (kid, to_row(tx.now)),
+    )
+    return alive is not None
+
+
 def of_principal(tx: Transaction, principal: str) -> list[Token]:
     """Return every token this principal ever had."""
     rows = tx.rows("SELECT * FROM tokens WHERE principal = ? ORDER BY rowid", (principal,))
