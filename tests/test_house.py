@@ -21,8 +21,8 @@ TESTS = sorted((HOME / "tests").rglob("*.py"))
 PAGES = sorted((HOME / "kb").rglob("*.md"))
 
 LONGEST_FUNCTION, LONGEST_MODULE = 70, 400
-LONG_FUNCTIONS = {"backend/services/trading.py:_insert": 95}
-LONG_MODULES = {"backend/services/execution.py": 460, "backend/services/trading.py": 535}
+LONG_FUNCTIONS: dict[str, int] = {}
+LONG_MODULES: dict[str, int] = {}
 
 # Word: what to say instead.
 BANNED_WORDS = {

@@ -4,7 +4,7 @@ from typing import Any
 
 from backend.api.fields import Field
 from backend.api.http import Call, Route
-from backend.services import accounts, market, trading
+from backend.services import accounts, lookup, market
 
 _READ = ("read", "trade", "approve", "admin")
 _ACCOUNT = (Field("account_id", "text", "as seen by this account"),)
@@ -41,7 +41,7 @@ async def list_markets(call: Call) -> Any:
 
 
 async def get_market(call: Call) -> Any:
-    account = await trading.resolve_account(call.desk, call.caller, call.fields["account_id"])
+    account = await lookup.resolve_account(call.desk, call.caller, call.fields["account_id"])
     return await market.market(call.desk, account, call.path["symbol"])
 
 
@@ -51,7 +51,7 @@ async def list_currencies(call: Call) -> Any:
 
 
 async def get_price(call: Call) -> Any:
-    account = await trading.resolve_account(call.desk, call.caller, call.fields["account_id"])
+    account = await lookup.resolve_account(call.desk, call.caller, call.fields["account_id"])
     return await market.price(call.desk, account, call.path["symbol"])
 
 

@@ -6,7 +6,7 @@ from backend.api.fields import Field
 from backend.api.http import Call, Route, whole_reach
 from backend.domain.errors import Refused
 from backend.domain.instrument import normalise_symbol
-from backend.services import accounts, risk, trading
+from backend.services import accounts, lookup, risk
 from backend.store.accounts import Account
 
 _READ = ("read", "trade", "approve", "admin")
@@ -21,7 +21,7 @@ _CANCEL = Field("cancel_orders", "flag", "ask for the cancel of live orders too"
 
 
 async def get_status(call: Call) -> Any:
-    account = await trading.resolve_account(call.desk, call.caller, call.fields["account_id"])
+    account = await lookup.resolve_account(call.desk, call.caller, call.fields["account_id"])
     return await risk.status(call.desk, call.caller, account)
 
 
@@ -65,7 +65,7 @@ async def _scope(call: Call) -> tuple[Account | None, str | None]:
     if scope == "symbol" and account_id is None and everywhere:
         return None, symbol
     if account_id is None:
-        return await trading.resolve_account(call.desk, call.caller, None), symbol
+        return await lookup.resolve_account(call.desk, call.caller, None), symbol
     return await accounts.find(call.desk, call.caller, account_id), symbol
 
 

@@ -7,7 +7,7 @@ from backend.api.http import Answer, Call, Route
 from backend.domain.instrument import normalise_symbol
 from backend.domain.order import OrderState, OrderType, Side, TimeInForce
 from backend.domain.trade import FailReason, TradeStatus
-from backend.services import accounts, execution, risk, trading
+from backend.services import accounts, approval, execution, lookup, orders, risk, trading
 from backend.services.trading import PlanRequest
 
 _READ = ("read", "trade", "approve", "admin")
@@ -48,7 +48,7 @@ async def plan(call: Call) -> Answer:
 
 
 async def list_trades(call: Call) -> Any:
-    return await trading.list_trades(
+    return await lookup.list_trades(
         call.desk,
         await _numbers(call),
         status=call.fields["status"],
@@ -59,7 +59,7 @@ async def list_trades(call: Call) -> Any:
 
 
 async def get_trade(call: Call) -> Any:
-    return await trading.look_up(call.desk, call.caller, call.path["trade_id"])
+    return await lookup.look_up(call.desk, call.caller, call.path["trade_id"])
 
 
 async def confirm(call: Call) -> Answer:
@@ -100,11 +100,11 @@ async def cancel(call: Call) -> Any:
 
 
 async def approve(call: Call) -> Any:
-    return await trading.approve(call.desk, call.caller, call.path["trade_id"])
+    return await approval.approve(call.desk, call.caller, call.path["trade_id"])
 
 
 async def reject(call: Call) -> Any:
-    return await trading.reject(call.desk, call.caller, call.path["trade_id"])
+    return await approval.reject(call.desk, call.caller, call.path["trade_id"])
 
 
 async def settle(call: Call) -> Any:
@@ -118,7 +118,7 @@ async def settle(call: Call) -> Any:
 
 
 async def list_orders(call: Call) -> Any:
-    return await trading.list_orders(
+    return await orders.list_orders(
         call.desk,
         await _numbers(call),
         status=call.fields["status"],
@@ -129,11 +129,11 @@ async def list_orders(call: Call) -> Any:
 
 
 async def get_order(call: Call) -> Any:
-    return await trading.get_order(call.desk, call.caller, call.path["trade_id"])
+    return await orders.get_order(call.desk, call.caller, call.path["trade_id"])
 
 
 async def cancel_order(call: Call) -> Answer:
-    order = await execution.cancel_order(call.desk, call.caller, call.path["trade_id"])
+    order = await orders.cancel_order(call.desk, call.caller, call.path["trade_id"])
     return Answer(202 if order["status"] == TradeStatus.EXECUTING else 200, order)
 
 

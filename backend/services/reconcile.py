@@ -68,11 +68,13 @@ async def reconcile(desk: Desk, account: Account) -> None:
             await _look_up(desk, account, exchange, order)
     first = account.number not in desk.polled
     now = desk.clock()
+    working = [order for order in live if order.state not in UNSETTLED]
     if first or now - desk.polled[account.number] >= exchange.capabilities.poll_every:
         desk.polled[account.number] = now
-        working = [order for order in live if order.state not in UNSETTLED]
         seen = await _follow_working(desk, account, exchange, working)
         await _watch_absent(desk, account, exchange, seen)
+    elif working:
+        return  # A fill that we have not seen yet would look like a difference.
     await compare_balances(desk, account, exchange, always=first)
 
 

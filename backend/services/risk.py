@@ -14,10 +14,12 @@ from backend.domain.order import UNSETTLED, OrderState
 from backend.domain.trade import CancelReason
 from backend.risk import resolve_limits
 from backend.services import Desk, log, planning, settle, views
-from backend.services.execution import SEND_WITHIN_S, ask_for_cancel, flag_cancel
+from backend.services.approval import approval_threshold
+from backend.services.execution import SEND_WITHIN_S
 from backend.services.expiry import cancel_pending
+from backend.services.lookup import visible
+from backend.services.orders import ask_for_cancel, flag_cancel
 from backend.services.reconcile import at_rest
-from backend.services.trading import approval_threshold, visible
 from backend.store import accounts, audit, controls, orders, trades
 from backend.store.accounts import Account
 from backend.store.ledger import adjust, all_funds, funds

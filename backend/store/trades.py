@@ -65,15 +65,15 @@ class Trade:
     buying_power: Decimal
     approval_required: bool
     approval_threshold: Decimal | None
-    approved_by: str | None
-    approved_at: datetime | None
-    incident: str | None
     created_at: datetime
     expires_at: datetime
     order_expires_at: datetime | None
-    claimed_at: datetime | None
-    finished_at: datetime | None
-    version: int
+    approved_by: str | None = None
+    approved_at: datetime | None = None
+    incident: str | None = None
+    claimed_at: datetime | None = None
+    finished_at: datetime | None = None
+    version: int = 1
 
     @property
     def terms(self) -> OrderTerms:

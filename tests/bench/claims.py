@@ -12,7 +12,8 @@ from backend.app import open_backend
 from backend.config import read_config
 from backend.database import choose_durability, sqlite3
 from backend.domain.order import OrderType, Side
-from backend.services import execution, planning
+from backend.services import claim as claiming
+from backend.services import planning
 from backend.services.trading import PlanRequest, plan
 from backend.store import accounts, tokens
 from tests.bench.measure import Figure, Step, settings
@@ -58,9 +59,7 @@ async def _claim(home: Path) -> AsyncIterator[tuple[Step, Step]]:
 
         async def claim() -> None:
             trade_id = waiting.pop()
-            await desk.database.write(
-                lambda tx: execution._claim(tx, desk, caller, trade_id, *known)
-            )
+            await desk.database.write(lambda tx: claiming.claim(tx, desk, caller, trade_id, *known))
 
         yield before, claim
 

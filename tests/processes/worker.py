@@ -21,7 +21,7 @@ import backend.exchanges.paper as paper
 from backend.config import read_config
 from backend.database import Durability, choose_durability
 from backend.domain.order import Order, OrderReport
-from backend.services.execution import Claimed
+from backend.services.claim import Claimed
 
 TRADES = "/api/v1/trading/trades"
 OLD_SQLITE = (3, 40, 1)

@@ -76,7 +76,7 @@ class FakeExchange(Exchange):
         answers: of the next submits: a report, an error, or "fill" (the default).
         told: what a look-up by id finds; "hidden" orders are not in it.
         trouble: by method, what it raises instead of answering.
-        hang: submit waits for it, after the order left; slow: the clock's answer does.
+        hang: submit waits for it, after the order left; slow: some look-ups do.
         asked: how often each method was called.
     """
 
@@ -104,12 +104,17 @@ class FakeExchange(Exchange):
         if method in self.trouble:
             raise self.trouble[method]
 
+    async def _think(self) -> None:
+        if self.slow is not None:
+            await self.slow.wait()
+
     async def instruments(self) -> Sequence[Instrument]:
         self._ask("instruments")
         return [self.rules]
 
     async def fees(self) -> FeeSchedule:
         self._ask("fees")
+        await self._think()
         return self.schedule
 
     async def quote(self, symbol: str) -> Quote | None:
@@ -121,8 +126,7 @@ class FakeExchange(Exchange):
 
     async def now(self) -> datetime:
         self._ask("now")
-        if self.slow is not None:
-            await self.slow.wait()
+        await self._think()
         return self.clock()
 
     async def submit(self, order: Order) -> OrderReport:

@@ -11,7 +11,7 @@ import pytest
 from backend.domain.errors import ExchangeRejected, ExchangeUnavailable, OutcomeUnknown
 from backend.domain.ledger import FeeSchedule
 from backend.services import execution
-from backend.services.execution import Claimed
+from backend.services.claim import Claimed
 from backend.store import tokens
 from backend.testing import FaultScript
 from tests.services.fakes import ACCOUNT, a_fill, a_report, add_fake

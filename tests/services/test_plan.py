@@ -22,6 +22,7 @@ from tests.services.spoken import (
     look,
     plan,
     row,
+    until,
 )
 
 pytestmark = pytest.mark.anyio
@@ -400,6 +401,20 @@ async def test_racing_plans_with_one_request_id_make_one_trade(exec_mcp):
     assert sorted(r.http for r in replies) == [200] * 19 + [201]
     assert len({r.trade_id for r in replies}) == 1
     assert (await funds(exec_mcp))["USD"] == ("100000", "2154")
+
+
+async def test_plans_that_both_passed_the_first_look_are_told_apart_under_the_lock(exec_mcp):
+    exchange = await add_fake(exec_mcp)
+    exchange.slow = asyncio.Event()
+    terms = {"account_id": ACCOUNT, "symbol": "BTC/USD", "quantity": 1, "request_id": "r-1"}
+    both = [asyncio.create_task(plan(exec_mcp, **terms)) for _ in range(2)]
+    await until(lambda: exchange.asked["fees"] == 2)
+
+    exchange.slow.set()
+    replies = await asyncio.gather(*both)
+
+    assert sorted(r.http for r in replies) == [200, 201]
+    assert len({r.trade_id for r in replies}) == 1
 
 
 async def test_racing_plans_never_reserve_more_than_there_is(exec_mcp):

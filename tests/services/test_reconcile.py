@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -388,3 +389,25 @@ async def test_two_reconcilers_at_once_do_no_harm(exec_mcp, found):
     assert rows["n"] == (2 if found else 0)
     assert (await fake_account(there)).break_reason is None
     await assert_whole(exec_mcp)
+
+
+async def test_a_fill_that_is_not_seen_yet_is_no_balance_difference(exec_mcp):
+    exchange = await add_fake(exec_mcp)
+    exchange.capabilities = replace(exchange.capabilities, poll_every=timedelta(seconds=30))
+    exchange.answers = [a_report("", "open")]
+    made = await plan(exec_mcp, account_id=ACCOUNT, symbol="BTC/USD", quantity=2, **RESTING)
+    await confirm(exec_mcp, made)
+    exchange.told[made.trade_id] = a_report(made.trade_id, "open")
+    await pass_by(exec_mcp, 1)
+
+    # It fills, and the stream is silent: nobody knows until the next poll.
+    exchange.told[made.trade_id] = a_report(made.trade_id, "filled", WHOLE)
+    exchange.totals = {"USD": D(98_000), "BTC": D(12)}
+    await change(exec_mcp, "UPDATE accounts SET posted_at = '2030'")
+    await pass_by(exec_mcp, *[1] * 10)
+    before = (await fake_account(exec_mcp.backend.desk)).break_reason
+    await pass_by(exec_mcp, *[10] * 4)
+
+    assert before is None
+    assert (await look(exec_mcp, made)).status == "executed"
+    assert (await fake_account(exec_mcp.backend.desk)).break_reason is None

@@ -16,7 +16,7 @@ from backend.database import (
 from backend.domain.clock import to_row
 from backend.domain.errors import Refused
 from backend.domain.money import stored
-from backend.store import audit, ledger
+from backend.store import audit, ledger, trades
 from backend.store.migrations import migrations
 from backend.testing import START, FrozenClock
 from tests.services.spoken import change, confirm, plan
@@ -301,6 +301,27 @@ async def test_a_fill_an_order_and_a_hold_stand_once(exec_mcp, sql):
 
     with pytest.raises(sqlite3.IntegrityError):
         await change(exec_mcp, sql)
+
+
+@pytest.mark.parametrize(
+    ("change_it", "won"),
+    [
+        ("UPDATE trades SET status = status", True),
+        ("UPDATE trades SET status = 'executing'", False),
+        ("UPDATE trades SET status = 'cancelled'", False),
+        ("UPDATE trades SET expires_at = created_at", False),
+    ],
+    ids=["pending", "claimed", "cancelled", "due"],
+)
+async def test_the_claim_is_one_guarded_update(exec_mcp, change_it, won):
+    made = await plan(exec_mcp)
+    await change(exec_mcp, change_it)
+
+    claimed = await exec_mcp.backend.desk.database.write(
+        lambda tx: [trades.claim(tx, made.trade_id) for _ in range(2)]
+    )
+
+    assert claimed == [won, False]
 
 
 # --- the audit ---
