@@ -17,6 +17,10 @@ from mcp_server.tools import load_tools
 from mcp_server.validation import ToolCalls
 
 
+# Handshake clients that go away without a word leave some 40 kB behind until then.
+_SESSION_IDLE_S = 300.0
+
+
 def create_server(
     backend: httpx.AsyncClient | Connect,
     *,
@@ -77,6 +81,7 @@ def http_app(
     return server.http_app(
         path="/mcp",
         host_origin_protection=True,
+        session_idle_timeout=_SESSION_IDLE_S,
         allowed_hosts=allowed_hosts,
         allowed_origins=allowed_origins,
     )

@@ -119,6 +119,7 @@ def _stopping(tx: Transaction, trade: Trade, view: RiskView) -> ExecError | None
         refuse_new_risk(tx)
     except Refused as error:
         if error.code != "quarantined":
+            error.facts = {**error.facts, "current_status": trade.status}
             raise
         return _cancel_for(tx, trade, CancelReason.QUARANTINE, error.detail, error.code)
     if view.kill_switch:

@@ -32,7 +32,7 @@ from backend.exchanges import Exchange
 from backend.services import Desk, log, market, planning, settle, views
 from backend.services.claim import Claimed, claim
 from backend.services.lookup import not_pending, visible
-from backend.store import orders, trades
+from backend.store import accounts, orders, trades
 from backend.store.accounts import Account
 from backend.store.tokens import Token
 
@@ -59,19 +59,26 @@ async def confirm(
     done, _ = await asyncio.wait({task}, timeout=answer_within_s)
     if done:
         task.result()
-    not_known = {"trade_id": trade_id, "status": "executing", "next": "call get_trade"}
     try:
-        found = await desk.database.read(lambda tx: _answer(tx, trade_id))
+        return await desk.database.read(lambda tx: _answer(tx, trade_id))
     except Refused as error:
         # The order may have left: that nothing happened is not ours to say any more.
         log.error("confirm.not_readable", trade_id=trade_id, detail=error.detail)
-        return not_known
-    return found or not_known
+        return {"trade_id": trade_id, "status": "executing", "next": "call get_trade"}
 
 
-def _answer(tx: Transaction, trade_id: str) -> dict[str, Any] | None:
-    """Return the outcome, or None while it is still being prepared: nothing was claimed."""
-    return views.confirmed(tx, trade_id) if orders.find(tx, trade_id) else None
+def _answer(tx: Transaction, trade_id: str) -> dict[str, Any]:
+    """Return the outcome, or that it is not known while the work still prepares the claim."""
+    if orders.find(tx, trade_id) is not None:
+        return views.confirmed(tx, trade_id)
+    account = accounts.by_number(tx, trades.get(tx, trade_id).account)
+    return {
+        "trade_id": trade_id,
+        "status": TradeStatus.EXECUTING,
+        "environment": account.environment,
+        "account_id": account.id,
+        "next": "call get_trade",
+    }
 
 
 async def _execute(desk: Desk, caller: Token, trade_id: str) -> None:

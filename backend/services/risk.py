@@ -201,7 +201,9 @@ async def status(desk: Desk, caller: Token, account: Account) -> dict[str, Any]:
             "enabled": fresh.enabled,
             "stopped": fresh.break_reason,
             "quarantined": quarantined,
-            "can_trade": fresh.enabled and not (fresh.break_reason or quarantined or switches),
+            "can_trade": fresh.enabled
+            and not (fresh.break_reason or quarantined)
+            and not any(switch["scope"] in mine for switch in switches),
             "kill_switches": switches,
             "checks": [_limit_row(desk, name, limits[name], used) for name in desk.checks],
             "approval": {"threshold": threshold} if threshold is not None else None,
