@@ -81,7 +81,7 @@ async def open_backend(
     use_exact_context()
     prepare_home(config.home)
     config.database.parent.mkdir(parents=True, exist_ok=True)
-    key, fresh_key = read_key(config.home)
+    key = read_key(config.home)
     checks = risk.load_checks()
     _check_limits(config, checks)
     prices = prices or _open_prices(config, clock)
@@ -100,7 +100,7 @@ async def open_backend(
     instance = secrets.token_hex(8)
     keeper = Keeper(desk)
     try:
-        await ensure_first_tokens(desk, key, fresh_key)
+        await ensure_first_tokens(desk, key)
         await ensure_paper_main(desk, opening)
         if background:
             keeper.start()

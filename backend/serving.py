@@ -24,6 +24,7 @@ from backend.config import SettingError
 from backend.domain.money import use_exact_context
 
 if TYPE_CHECKING:
+    import uvicorn
     from fastapi import FastAPI
 
     from backend.app import Backend
@@ -86,18 +87,23 @@ async def serve(config: Config, host: str, port: int) -> None:
         listener = _listen(host, port)
         name = f"[{host}]" if ":" in host else host
         url = f"http://{name}:{listener.getsockname()[1]}"
-        with announced(config.home, url, backend.instance), _outliving(signal.SIGTERM):
+        with announced(config.home, url, backend.instance), _outliving(signal.SIGTERM, server):
             print(f"exec-mcp serves {url} (API /api/v1, MCP /mcp); stop with Ctrl-C", flush=True)  # noqa: T201
             await server.serve(sockets=[listener])
 
 
 @contextlib.contextmanager
-def _outliving(number: signal.Signals) -> Iterator[None]:
+def _outliving(number: signal.Signals, server: uvicorn.Server) -> Iterator[None]:
     """Let uvicorn stop on a signal without dying of it: it raises it again once it is done.
 
-    What is under way still has to end, and the databases to be closed.
+    What is under way still has to end, and the databases to be closed. A signal that comes
+    before uvicorn listens for it counts as well.
     """
-    before = signal.signal(number, lambda *_: None)
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    before = signal.signal(number, stop)
     try:
         yield
     finally:

@@ -148,7 +148,8 @@ def _refuse_changed(
     trade: Trade, account: Account, facts: Facts, pricing: Pricing, own: Mapping[str, Decimal]
 ) -> None:
     """Refuse when what was planned, and perhaps approved, is not what would be sent."""
-    if facts.instrument.version != trade.rules_version:
+    # Changed rules are checked like any others below; an approval was for the old ones.
+    if facts.instrument.version != trade.rules_version and trade.approved_by is not None:
         raise _changed(trade, f"the exchange's rules for {trade.symbol}")
     planned = planning.plan_hash(
         account.id, trade.terms, trade.price, trade.worst_price, trade.band_bps, trade.rules_version

@@ -31,8 +31,8 @@ _DAYS_MOST = 3650
 _FIRST = (("agent", ("read", "trade")), ("operator", ("read", "approve", "admin")))
 
 
-def read_key(home: Path) -> tuple[bytes, bool]:
-    """Return the home's 32-byte key, and whether it was made just now.
+def read_key(home: Path) -> bytes:
+    """Return the home's 32-byte key, made on first start.
 
     It keys the token hashes: with the database alone nobody can forge a token's row.
 
@@ -40,8 +40,7 @@ def read_key(home: Path) -> tuple[bytes, bool]:
         ValueError: the file is damaged.
     """
     path = home / "vault.key"
-    fresh_key = not path.exists()
-    if fresh_key:
+    if not path.exists():
         fresh = home / f"vault.key.{secrets.token_hex(4)}"
         _write_private(fresh, base64.b64encode(secrets.token_bytes(32)) + b"\n")
         try:
@@ -58,7 +57,7 @@ def read_key(home: Path) -> tuple[bytes, bool]:
         raise ValueError(
             f"{path.name} is damaged: restore it, or delete it: every token is then replaced"
         )
-    return key, fresh_key
+    return key
 
 
 def _write_private(path: Path, content: bytes) -> None:
@@ -209,22 +208,30 @@ def shown(token: Token) -> dict[str, Any]:
     }
 
 
-async def ensure_first_tokens(desk: Desk, key: bytes, fresh_key: bool) -> None:
+async def ensure_first_tokens(desk: Desk, key: bytes) -> None:
     """Make `agent.token` (read, trade) and `operator.token` (read, approve, admin) once.
 
-    A fresh key knows no token that was made before: they are revoked, and these two are
+    The database remembers which key its tokens were made with: of several processes that
+    start at once, and after a start that died, the first one replaces them, once. Another
+    key knows no token that was made before: they are revoked, and these two are
     made again. That is the way back for an operator who lost theirs: whoever may delete
     `vault.key` is the operator.
     """
+    key_id = hashed(key, "vault.key")
 
     def body(tx: Transaction) -> None:
-        if fresh_key:
+        other_key = tokens.key_id(tx) != key_id
+        if other_key:
             _revoke_all(tx)
+            tokens.set_key_id(tx, key_id)
         for name, scopes in _FIRST:
-            _first(tx, desk, key, name, scopes, fresh_key)
+            _first(tx, desk, key, name, scopes, other_key)
 
-    known = await desk.database.read(lambda tx: [tokens.of_principal(tx, n) for n, _ in _FIRST])
-    if fresh_key or not all(known):
+    def complete(tx: Transaction) -> bool:
+        known = all(tokens.of_principal(tx, name) for name, _ in _FIRST)
+        return known and tokens.key_id(tx) == key_id
+
+    if not await desk.database.read(complete):
         await desk.database.write(body)
 
 
@@ -235,10 +242,9 @@ def _revoke_all(tx: Transaction) -> None:
 
 
 def _first(
-    tx: Transaction, desk: Desk, key: bytes, name: str, scopes: Sequence[str], fresh_key: bool
+    tx: Transaction, desk: Desk, key: bytes, name: str, scopes: Sequence[str], other_key: bool
 ) -> None:
-    known = tokens.of_principal(tx, name)
-    if any(token.usable(tx.now) for token in known) or (known and not fresh_key):
+    if tokens.of_principal(tx, name) and not other_key:
         return  # Another process was first, or the operator revoked it.
     token, kid = new_token()
     path = desk.config.home / f"{name}.token"

@@ -116,3 +116,15 @@ def revoke(tx: Transaction, principal: str) -> int:
         "UPDATE tokens SET revoked_at = ? WHERE principal = ? AND revoked_at IS NULL",
         (to_row(tx.now), principal),
     )
+
+
+def key_id(tx: Transaction) -> str | None:
+    """Return which key the tokens were hashed with, or None before the first."""
+    found: str | None = tx.value("SELECT value FROM meta WHERE key = 'key_id'")
+    return found
+
+
+def set_key_id(tx: Transaction, text: str) -> None:
+    """Remember which key the tokens are hashed with from now on."""
+    tx.execute("DELETE FROM meta WHERE key = 'key_id'")
+    tx.insert("meta", {"key": "key_id", "value": text})

@@ -347,13 +347,11 @@ async def test_a_token_revoked_while_its_request_is_on_the_way_claims_nothing(ex
 async def test_what_changed_since_the_plan_refuses_and_leaves_it_pending(exec_mcp):
     exchange = await add_fake(exec_mcp)
     made = await plan(exec_mcp, account_id=ACCOUNT, symbol="BTC/USD", quantity=1)
-    same = exchange.rules, exchange.schedule
+    same = exchange.schedule
 
-    exchange.rules = replace(exchange.rules, version="fake-2")
-    rules = await confirm(exec_mcp, made)
-    exchange.rules, exchange.schedule = same[0], FeeSchedule(D("0.001"), D("0.001"))
+    exchange.schedule = FeeSchedule(D("0.001"), D("0.001"))
     fees = await confirm(exec_mcp, made)
-    exchange.rules, exchange.schedule = same
+    exchange.schedule = same
     await change(exec_mcp, "UPDATE accounts SET credential_version = credential_version + 1")
     credentials = await confirm(exec_mcp, made)
     await change(exec_mcp, "UPDATE accounts SET credential_version = credential_version - 1")
@@ -361,8 +359,34 @@ async def test_what_changed_since_the_plan_refuses_and_leaves_it_pending(exec_mc
     await change(exec_mcp, tampered, made.trade_id)
     terms = await confirm(exec_mcp, made)
 
-    for refused in (rules, fees, credentials, terms):
+    for refused in (fees, credentials, terms):
         assert (refused.http, refused.code, refused.status) == (400, "plan_changed", "pending")
+    assert exchange.sent == []
+
+
+async def test_changed_rules_are_checked_again_and_nothing_is_rounded(exec_mcp):
+    exchange = await add_fake(exec_mcp)
+    made = await plan(exec_mcp, account_id=ACCOUNT, symbol="BTC/USD", quantity=1)
+
+    exchange.rules = replace(exchange.rules, version="fake-2", step_size=D("0.3"))
+    refused = await confirm(exec_mcp, made)
+    exchange.rules = replace(exchange.rules, version="fake-3", step_size=D("0.5"))
+    passed = await confirm(exec_mcp, made)
+
+    assert (refused.http, refused.code, refused.status) == (400, "step_size", "pending")
+    assert passed.http == 200
+    assert [order.terms.quantity for order in exchange.sent] == [D(1)]
+
+
+async def test_an_approval_does_not_outlive_a_change_of_rules(exec_mcp):
+    exchange = await add_fake(exec_mcp, approval_threshold="1")
+    made = await plan(exec_mcp, account_id=ACCOUNT, symbol="BTC/USD", quantity=1)
+    await exec_mcp.approve(made)
+
+    exchange.rules = replace(exchange.rules, version="fake-2")
+    refused = await confirm(exec_mcp, made)
+
+    assert (refused.http, refused.code, refused.status) == (400, "plan_changed", "pending")
     assert exchange.sent == []
 
 
@@ -487,7 +511,13 @@ async def test_a_confirm_that_still_prepares_is_answered_without_a_claim(exec_mc
     exchange.slow.set()
     await desk.tasks.drain(5)
 
-    assert told == {"trade_id": made.trade_id, "status": "executing", "next": "call get_trade"}
+    assert told == {
+        "trade_id": made.trade_id,
+        "status": "executing",
+        "environment": "testnet",
+        "account_id": ACCOUNT,
+        "next": "call get_trade",
+    }
     assert (await look(exec_mcp, made)).status == "executed"
     assert len(exchange.sent) == 1
 
