@@ -16,7 +16,6 @@ from mcp_server.pages import INSTRUCTIONS, add_pages, add_prompt
 from mcp_server.tools import load_tools
 from mcp_server.validation import ToolCalls
 
-
 # Handshake clients that go away without a word leave some 40 kB behind until then.
 _SESSION_IDLE_S = 300.0
 
