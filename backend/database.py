@@ -41,6 +41,9 @@ __all__ = [
 
 T = TypeVar("T")
 
+# `json.dumps` would make a new encoder for each call with these settings.
+_ENCODED = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
+
 
 class Row(Protocol):
     """A row by column name, as `sqlite3.Row` is: `dict(row)` works, `row.get` does not."""
@@ -190,11 +193,14 @@ class Database:
         """
 
         def whole() -> T:
-            self._reader.execute("BEGIN")
+            # A commit empties the cache of every other connection, so the writer reads best.
+            # It is busy only while its commit waits for another process.
+            connection = self._reader if self._writing.locked() else self._writer
+            connection.execute("BEGIN")
             try:
-                return body(Transaction(self._reader, self._clock))
+                return body(Transaction(connection, self._clock))
             finally:
-                self._reader.execute("ROLLBACK")
+                connection.execute("ROLLBACK")
 
         with _troubles():
             return await _patiently(whole)
@@ -347,7 +353,7 @@ def _make_private(path: Path) -> None:
 
 def to_json(value: Any) -> str:
     """Return compact JSON for a TEXT column."""
-    return json.dumps(value, separators=(",", ":"), sort_keys=True)
+    return _ENCODED(value)
 
 
 @lru_cache(maxsize=1024)

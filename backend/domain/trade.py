@@ -15,6 +15,7 @@ import re
 import secrets
 from enum import StrEnum
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _TRADE_ID = re.compile(r"trd-[a-z2-7]{20}", re.ASCII)
 
 
@@ -72,5 +73,4 @@ def is_trade_id(text: str) -> bool:
 
 def digest(terms: dict[str, str | int | None]) -> str:
     """Return the SHA-256 of `terms` as canonical JSON, in hex."""
-    text = json.dumps(terms, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_CANONICAL(terms).encode()).hexdigest()

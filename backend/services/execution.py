@@ -69,9 +69,11 @@ async def confirm(
 
 def _answer(tx: Transaction, trade_id: str) -> dict[str, Any]:
     """Return the outcome, or that it is not known while the work still prepares the claim."""
-    if orders.find(tx, trade_id) is not None:
-        return views.confirmed(tx, trade_id)
-    account = accounts.by_number(tx, trades.get(tx, trade_id).account)
+    trade = trades.get(tx, trade_id)
+    account = accounts.by_number(tx, trade.account)
+    order = orders.find(tx, trade_id)
+    if order is not None:
+        return views.confirmed(tx, trade, account, order)
     return {
         "trade_id": trade_id,
         "status": TradeStatus.EXECUTING,

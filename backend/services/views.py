@@ -180,12 +180,9 @@ def load(tx: Transaction, trade_id: str) -> dict[str, Any]:
     return trade_view(tx, trades.get(tx, trade_id))
 
 
-def confirmed(tx: Transaction, trade_id: str) -> dict[str, Any]:
+def confirmed(tx: Transaction, trade: Trade, account: Account, order: OrderRow) -> dict[str, Any]:
     """Return what a confirm answers: the outcome, the new balance and the new position."""
-    trade = trades.get(tx, trade_id)
-    account = accounts.by_number(tx, trade.account)
-    order = orders.get(tx, trade_id)
-    booked = orders.fills(tx, trade_id)
+    booked = orders.fills(tx, trade.id)
     position = ledger.position(tx, trade.account, trade.symbol)
     average = position.avg_price
     cash = ledger.funds(tx, trade.account, trade.quote_currency)

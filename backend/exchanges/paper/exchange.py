@@ -62,6 +62,8 @@ CAPABILITIES = Capabilities(
 )
 
 _STREAM_PAUSE_S = 0.5
+# What happens in a burst is read in one go: the one who submitted has its answer already.
+_STREAM_BATCH_S = 0.1
 
 
 class PaperExchange(Exchange):
@@ -204,6 +206,7 @@ class PaperExchange(Exchange):
                 continue
             with suppress(TimeoutError):
                 await asyncio.wait_for(changed.wait(), _STREAM_PAUSE_S)
+                await asyncio.sleep(_STREAM_BATCH_S)
 
     async def close(self) -> None:
         """End the streams and close the book."""
