@@ -11,10 +11,11 @@ from decimal import Decimal
 from pathlib import Path
 
 import httpx
+import structlog
 from fastapi import FastAPI
 
 import backend.exchanges
-from backend import plugins, risk
+from backend import logs, plugins, risk
 from backend.api.app import create_api
 from backend.config import PREFIX, Config, SettingError
 from backend.database import Database, choose_durability
@@ -29,6 +30,7 @@ from backend.services import Desk
 from backend.services.accounts import OPENING_BALANCE, ensure_paper_main
 from backend.services.keeper import Keeper
 from backend.services.tokens import ensure_first_tokens, read_key
+from backend.store import accounts
 from backend.store.migrations import migrations
 
 
@@ -79,6 +81,8 @@ async def open_backend(
         RuntimeError: the database is newer than this program.
     """
     use_exact_context()
+    if not structlog.is_configured():
+        logs.configure(config.log_level or "WARNING")  # Inside somebody's own program, say.
     prepare_home(config.home)
     config.database.parent.mkdir(parents=True, exist_ok=True)
     key = read_key(config.home)
@@ -102,6 +106,7 @@ async def open_backend(
     try:
         await ensure_first_tokens(desk, key)
         await ensure_paper_main(desk, opening)
+        await _refuse_missing_exchanges(desk)
         if background:
             keeper.start()
         yield Backend(desk, create_api(desk, key, instance), key, instance, keeper)
@@ -112,6 +117,14 @@ async def open_backend(
 async def _close(desk: Desk, keeper: Keeper, drain_s: float) -> None:
     await keeper.stop()
     await desk.close(drain_s)
+
+
+async def _refuse_missing_exchanges(desk: Desk) -> None:
+    known = await desk.database.read(accounts.all_accounts)
+    if missing := sorted({a.exchange for a in known} - set(desk.exchanges)):
+        raise RuntimeError(
+            f"there are accounts at {', '.join(missing)}, and no such exchange is installed"
+        )
 
 
 def prepare_home(home: Path) -> None:

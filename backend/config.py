@@ -35,6 +35,7 @@ class Config:
         toolsets: which MCP tools are shown.
         rate_limit_per_s: HTTP requests per second and token; cancels have their own room.
         risk: limit by check name, as text.
+        log_level: None for each command's own: `serve` tells more than the others.
         seed: of the simulated prices.
     """
 
@@ -49,7 +50,7 @@ class Config:
     toolsets: tuple[str, ...] = ("trading",)
     rate_limit_per_s: int = 500
     risk: Mapping[str, str] = field(default_factory=dict)
-    log_level: str = "INFO"
+    log_level: str | None = None
     seed: int = 0
 
 
@@ -79,7 +80,7 @@ def read_config(environment: Mapping[str, str] | None = None) -> Config:
             "RATE_LIMIT_PER_S", ours.pop("RATE_LIMIT_PER_S", "500"), 1, 100_000
         ),
         risk=risk,
-        log_level=_one_of("LOG_LEVEL", ours.pop("LOG_LEVEL", "INFO").upper(), _LEVELS),
+        log_level=_level(ours.pop("LOG_LEVEL", None)),
         seed=_whole("SEED", ours.pop("SEED", "0"), 0, 2**31),
     )
     if ours:
@@ -126,6 +127,10 @@ def _words(text: str) -> tuple[str, ...]:
     for word in words:
         _one_of("TOOLSETS", word, _TOOLSETS)
     return words
+
+
+def _level(text: str | None) -> str | None:
+    return None if text is None else _one_of("LOG_LEVEL", text.upper(), _LEVELS)
 
 
 def _one_of(name: str, text: str, choices: tuple[str, ...]) -> str:

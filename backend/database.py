@@ -134,9 +134,7 @@ class Transaction:
 
     def insert(self, table: str, values: Mapping[str, Any]) -> int:
         """Insert one row and return how many rows that made. `table` is never user input."""
-        names = ",".join(values)
-        marks = ",".join(f":{name}" for name in values)
-        return self.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", values)  # noqa: S608
+        return self.execute(_insert_sql(table, tuple(values)), values)
 
 
 class Database:
@@ -354,6 +352,12 @@ def _make_private(path: Path) -> None:
 def to_json(value: Any) -> str:
     """Return compact JSON for a TEXT column."""
     return _ENCODED(value)
+
+
+@lru_cache(maxsize=128)
+def _insert_sql(table: str, names: tuple[str, ...]) -> str:
+    marks = ",".join(f":{name}" for name in names)
+    return f"INSERT INTO {table} ({','.join(names)}) VALUES ({marks})"  # noqa: S608
 
 
 @lru_cache(maxsize=1024)

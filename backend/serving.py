@@ -71,7 +71,7 @@ async def serve(config: Config, host: str, port: int) -> None:
         raise RuntimeError(
             f"serve binds to this machine only, not to {host}: put a TLS proxy in front of it"
         )
-    configure(config.log_level)
+    configure(config.log_level or "INFO")
     async with open_backend(config, drain_s=ANSWER_WITHIN_S) as backend:
         server = uvicorn.Server(
             uvicorn.Config(
@@ -197,7 +197,7 @@ class LazyBackend:
             http = httpx.AsyncClient(base_url=url, transport=self._road, trust_env=False)
             return await self._stack.enter_async_context(http)
         # The imports take a while: the loop goes on answering meanwhile.
-        app = await asyncio.to_thread(_import_app)
+        app = await asyncio.to_thread(_import_app, self._config.log_level)
         backend: Backend = await self._stack.enter_async_context(app.open_backend(self._config))
         return await self._stack.enter_async_context(backend.http())
 
@@ -208,11 +208,12 @@ class LazyBackend:
         await self._stack.aclose()
 
 
-def _import_app() -> Any:
+def _import_app(log_level: str | None) -> Any:
     from backend import app
     from backend.logs import configure
 
-    configure("WARNING")
+    # Desktop clients show what comes on standard error as trouble.
+    configure(log_level or "WARNING")
     return app
 
 

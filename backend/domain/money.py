@@ -7,6 +7,7 @@ full-width digits, `1_000`, and spends minutes on `1e2000000`.
 import decimal
 import re
 from decimal import Decimal
+from functools import lru_cache
 
 ZERO = Decimal(0)
 ONE = Decimal(1)
@@ -39,6 +40,7 @@ def parse_positive(text: str) -> Decimal | None:
     return value if value > 0 else None
 
 
+@lru_cache(maxsize=4096)
 def stored(text: str) -> Decimal:
     """Return the number we once wrote with `to_text`."""
     if not _SIGNED.fullmatch(text):
@@ -46,6 +48,7 @@ def stored(text: str) -> Decimal:
     return Decimal(text)
 
 
+@lru_cache(maxsize=4096)
 def to_text(value: Decimal) -> str:
     """Return canonical text: no exponent, no trailing zeros, no negative zero."""
     text = format(value, "f")
@@ -54,6 +57,7 @@ def to_text(value: Decimal) -> str:
     return "0" if text in ("-0", "") else text
 
 
+@lru_cache(maxsize=4096)
 def padded(value: Decimal, decimals: int) -> Decimal:
     """Return the same number shown with at least `decimals` decimals. Never rounds."""
     plain = Decimal(to_text(value))

@@ -79,6 +79,8 @@ def claim(
     if stop := _stopping(tx, trade, view):
         return stop
     _refuse_changed(trade, account, facts, pricing, own)
+    if trade.order_expires_at is not None and tx.now >= trade.order_expires_at:
+        raise _changed(trade, "the session in which the order would have ended is over")
     refuse_if_blocked(
         run(desk.checks, view, limits), current_status=trade.status, trade_id=trade_id
     )

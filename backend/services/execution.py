@@ -99,6 +99,7 @@ async def _execute(desk: Desk, caller: Token, trade_id: str) -> None:
     )
     if isinstance(claimed, ExecError):
         raise claimed
+    log.info("trade.claimed", trade_id=trade_id, account_id=account.id, principal=caller.principal)
     try:
         await _send(desk, exchange, replace(claimed, elapsed_s=elapsed_s()))
     except Refused as error:
@@ -151,6 +152,10 @@ async def take_report(
     if source != "submit" and not await desk.database.read(lambda tx: settle.is_news(tx, report)):
         return
     left = await desk.database.write(lambda tx: settle.report(tx, account, report, source))
+    if left.changed:
+        log.info(
+            "order.settled", trade_id=report.client_order_id, state=report.state, source=source
+        )
     if left.cancel_now:
         log.warning("order.lives_after_its_end", trade_id=report.client_order_id)
         await request_cancel(exchange, report.client_order_id, report.symbol)

@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import hashlib
 import hmac
 import os
 import re
@@ -79,7 +78,7 @@ def new_token() -> tuple[str, str]:
 
 def hashed(key: bytes, token: str) -> str:
     """Return what is stored instead of the token."""
-    return hmac.new(key, token.encode(), hashlib.sha256).hexdigest()
+    return hmac.digest(key, token.encode(), "sha256").hex()
 
 
 async def authenticate(desk: Desk, key: bytes, presented: str | None) -> Token:

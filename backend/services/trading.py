@@ -108,9 +108,9 @@ def _terms(request: PlanRequest, symbol: str) -> OrderTerms:
 
 
 def _request_hash(account: Account, request: PlanRequest) -> str:
-    values = {k: v for k, v in asdict(request).items() if k != "request_id"}
-    values["account_id"] = account.id
-    values["symbol"] = normalise_symbol(request.symbol)
+    """Return the hash of what was asked for: a default counts as if it had been said."""
+    terms = asdict(_terms(request, normalise_symbol(request.symbol)))
+    values = {"account_id": account.id, **terms}
     return digest({k: to_text(v) if isinstance(v, Decimal) else v for k, v in values.items()})
 
 

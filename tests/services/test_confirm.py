@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -13,7 +14,7 @@ from backend.domain.ledger import FeeSchedule
 from backend.services import execution
 from backend.services.claim import Claimed
 from backend.store import tokens
-from backend.testing import FaultScript
+from backend.testing import FaultScript, stack
 from tests.services.fakes import ACCOUNT, a_fill, a_report, add_fake
 from tests.services.spoken import (
     TRADES,
@@ -633,3 +634,17 @@ async def test_a_second_account_is_untouched_by_the_first(exec_mcp):
     await confirm(exec_mcp, await plan(exec_mcp))
 
     assert await funds(exec_mcp, "paper:second") == {"USD": ("100000", "0")}
+
+
+async def test_a_day_order_is_not_sent_into_the_next_session(tmp_path):
+    just_before_the_close = datetime(2026, 5, 26, 19, 59, 50, tzinfo=UTC)
+    async with stack(tmp_path / "home", clock=just_before_the_close) as late:
+        terms = {"order_type": "limit", "limit_price": "200", "time_in_force": "day"}
+        made = await plan(late, **terms)
+        late.clock.advance(10)
+
+        refused = await confirm(late, made)
+
+        assert made["order_expires_at"] == "2026-05-26T16:00:00-04:00"
+        assert (refused.http, refused.code, refused.status) == (400, "plan_changed", "pending")
+        assert late.faults.attempts == []

@@ -375,6 +375,14 @@ async def test_a_request_id_answers_the_same_trade_in_its_present_state(exec_mcp
     assert other.code == "request_id_reused"
 
 
+async def test_a_request_that_says_the_default_is_the_same_request(exec_mcp):
+    first = await plan(exec_mcp, request_id="r-1")
+
+    again = await plan(exec_mcp, request_id="r-1", order_type="market", time_in_force="ioc")
+
+    assert (again.http, again.trade_id) == (200, first.trade_id)
+
+
 async def test_a_request_id_of_an_expired_plan_answers_it_as_expired(exec_mcp):
     first = await plan(exec_mcp, request_id="r-1")
     await exec_mcp.advance(60, tick=False)

@@ -366,11 +366,11 @@ async def test_a_lasting_difference_is_not_written_down_every_second(exec_mcp):
 
 @pytest.mark.parametrize("found", [True, False])
 async def test_two_reconcilers_at_once_do_no_harm(exec_mcp, found):
+    second = await exec_mcp.second_server()
     exchange, made = await lost(exec_mcp)
     if found:
         exchange.told[made.trade_id] = a_report(made.trade_id, "filled", WHOLE)
         exchange.totals = {"USD": D(98_000), "BTC": D(12)}
-    second = await exec_mcp.second_server()
     there = second.backend.desk
     there.exchanges = exec_mcp.backend.desk.exchanges
     account = await fake_account(there)

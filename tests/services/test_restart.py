@@ -10,6 +10,7 @@ from tests.services.spoken import (
     add_account,
     assert_whole,
     cancel_order,
+    change,
     confirm,
     funds,
     look,
@@ -149,3 +150,12 @@ async def test_both_servers_claim_and_one_wins(exec_mcp):
     assert len(exec_mcp.faults.attempts) == 10
     assert (await row(exec_mcp, "SELECT COUNT(*) AS n FROM fills"))["n"] == 10
     await assert_whole(exec_mcp)
+
+
+async def test_a_home_with_accounts_at_an_exchange_that_is_gone_does_not_start(tmp_path):
+    async with stack(tmp_path / "home") as one:
+        await change(one, "UPDATE accounts SET exchange = 'gone'")
+
+    with pytest.raises(RuntimeError, match="accounts at gone, and no such exchange"):
+        async with stack(tmp_path / "home"):
+            pass
