@@ -15,7 +15,8 @@ from backend.exchanges.paper.book import Booked, booked_of, fill_of, find
 def report(transaction: Transaction, booked: Booked) -> OrderReport:
     """Return the order as it is, with all its fills."""
     rows = transaction.rows(
-        "SELECT * FROM fills WHERE account = ? AND order_number = ? ORDER BY number",
+        "SELECT * FROM fills INDEXED BY fills_order"
+        " WHERE account = ? AND order_number = ? ORDER BY number",
         (booked.account, booked.working.number),
     )
     order = booked.working
