@@ -5,7 +5,7 @@ from backend.config import read_config
 
 
 async def serve(*, host: str = "127.0.0.1", port: int = 8787) -> None:
-    """Serve the HTTP API, MCP and the dashboard until Ctrl-C or SIGTERM.
+    """Serve the HTTP API and MCP until Ctrl-C or SIGTERM.
 
     Parameters
     ----------
