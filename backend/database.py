@@ -168,9 +168,11 @@ class Database:
             Refused: `storage`, when the lock could not be had or the disk refused;
                 nothing was written.
         """
-        if self.failure:
-            raise Refused(f"the database has failed: {self.failure}; restart the server", "storage")
         async with self._writing:
+            if self.failure:
+                raise Refused(
+                    f"the database has failed: {self.failure}; restart the server", "storage"
+                )
             with _troubles():
                 await _patiently(lambda: self._writer.execute("BEGIN IMMEDIATE"))
             try:
@@ -193,7 +195,8 @@ class Database:
         def whole() -> T:
             # A commit empties the cache of every other connection, so the writer reads best.
             # It is busy only while its commit waits for another process.
-            connection = self._reader if self._writing.locked() else self._writer
+            free = not (self._writing.locked() or self.failure)
+            connection = self._writer if free else self._reader
             connection.execute("BEGIN")
             try:
                 return body(Transaction(connection, self._clock))
@@ -203,14 +206,20 @@ class Database:
         with _troubles():
             return await _patiently(whole)
 
-    async def read_apart(self, body: Callable[[Transaction], T]) -> T:
-        """Run a long `body` in a thread, on a snapshot and a connection of its own."""
+    async def read_apart(self, body: Callable[[Transaction], T], *, one_snapshot: bool = True) -> T:
+        """Run a long `body` in a thread, on a connection of its own.
+
+        Args:
+            one_snapshot: False where each statement may see its own, as with rows that
+                are only ever added: a rollback journal lets nobody commit meanwhile.
+        """
 
         def whole() -> T:
             connection = _connect(self.path, self.durability)
             connection.execute(f"PRAGMA busy_timeout={int(LOCK_TIMEOUT_S * 1000)}")
             try:
-                connection.execute("BEGIN")
+                if one_snapshot:
+                    connection.execute("BEGIN")
                 return body(Transaction(connection, self._clock))
             finally:
                 connection.close()

@@ -15,12 +15,14 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import httpx
 
 from backend.config import SettingError
+from backend.domain.errors import ExecError
 from backend.domain.money import use_exact_context
 
 if TYPE_CHECKING:
@@ -87,7 +89,11 @@ async def serve(config: Config, host: str, port: int) -> None:
         listener = _listen(host, port)
         name = f"[{host}]" if ":" in host else host
         url = f"http://{name}:{listener.getsockname()[1]}"
-        with announced(config.home, url, backend.instance), _outliving(signal.SIGTERM, server):
+        with (
+            announced(config.home, url, backend.instance),
+            _outliving(signal.SIGTERM, server),
+            _outliving(signal.SIGINT, server),
+        ):
             print(f"exec-mcp serves {url} (API /api/v1, MCP /mcp); stop with Ctrl-C", flush=True)  # noqa: T201
             await server.serve(sockets=[listener])
 
@@ -158,16 +164,18 @@ async def running_server(home: Path) -> str | None:
 
 
 class _Watched(httpx.AsyncHTTPTransport):
-    """Remembers that the server could not be reached: nothing was sent then."""
+    """Remembers that the server is gone, or that another one answers in its place."""
 
     lost = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         try:
-            return await super().handle_async_request(request)
+            response = await super().handle_async_request(request)
         except httpx.ConnectError:
             self.lost = True
             raise
+        self.lost = self.lost or response.status_code == HTTPStatus.UNAUTHORIZED
+        return response
 
 
 class LazyBackend:
@@ -184,11 +192,16 @@ class LazyBackend:
 
     async def __call__(self) -> httpx.AsyncClient:
         """Return the HTTP client, waiting for it the first time."""
-        if self._road is not None and self._road.lost and self._config.backend_url is None:
+        lost = self._road is not None and self._road.lost and self._config.backend_url is None
+        failed = self._ready is not None and self._ready.done() and bool(self._ready.exception())
+        if lost or failed:
             self._ready = self._road = None
         if self._ready is None:
             self._ready = asyncio.get_running_loop().create_task(self._open(), name="backend")
-        return await asyncio.shield(self._ready)
+        try:
+            return await asyncio.shield(self._ready)
+        except ExecError as error:  # The next call tries again; this one reached nobody.
+            raise httpx.ConnectError(error.detail) from error
 
     async def _open(self) -> httpx.AsyncClient:
         url = self._config.backend_url or await running_server(self._config.home)

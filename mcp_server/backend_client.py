@@ -84,7 +84,7 @@ class BackendClient:
             # Built here, not by the client: that would parse the address three times.
             request = httpx.Request(
                 method,
-                http.base_url.join(f"/api/v1{path}"),
+                http.base_url.join(f"api/v1{path}"),
                 params=_present(params),
                 content=None if body is None else json.dumps(_present(body)),
                 headers=self._headers(http, body is not None, token or self._token()),

@@ -61,6 +61,7 @@ class Desk:
         checks: the risk checks found, by name, in order of precedence.
         new_id: makes trade ids.
         process: this process's name in lease rows.
+        compared: accounts whose balances were compared since the start.
         polled: when each account's open orders were last read in bulk.
         trouble: what fails in the background, by its name; `/health` tells of it.
     """
@@ -76,6 +77,7 @@ class Desk:
     tasks: Tasks = field(default_factory=Tasks)
     trouble: dict[str, str] = field(default_factory=dict)
     polled: dict[int, datetime] = field(default_factory=dict)
+    compared: set[int] = field(default_factory=set)
     process: str = field(default_factory=process_name)
     _connected: dict[int, Exchange] = field(default_factory=dict)
     _connecting: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -51,7 +51,7 @@ async def verify(desk: Desk) -> dict[str, Any]:
         count, wrong, head = audit.first_break(tx)
         return {"whole": wrong is None, "rows": count, "broken": wrong, "head": head}
 
-    return await desk.database.read_apart(body)
+    return await desk.database.read_apart(body, one_snapshot=False)
 
 
 async def export(desk: Desk) -> str:
@@ -61,7 +61,7 @@ async def export(desk: Desk) -> str:
         for row in audit.chain(tx):
             yield exact_json.dumps(dict(row)) + "\n"
 
-    return await desk.database.read_apart(lambda tx: "".join(lines(tx)))
+    return await desk.database.read_apart(lambda tx: "".join(lines(tx)), one_snapshot=False)
 
 
 async def invariants(desk: Desk) -> dict[str, Any]:

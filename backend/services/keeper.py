@@ -33,6 +33,8 @@ class Keeper:
 
     def start(self) -> None:
         """Begin to work in the background; after a bug, again a second later."""
+        if self._stopping:
+            return
         self._loop = asyncio.get_running_loop().create_task(self._run(), name="keeper")
         self._loop.add_done_callback(self._ended)
 

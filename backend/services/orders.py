@@ -7,6 +7,7 @@ from typing import Any
 from backend.database import Transaction
 from backend.domain.clock import to_row
 from backend.domain.errors import (
+    ExchangeRejected,
     ExchangeUnavailable,
     NotFound,
     OutcomeUnknown,
@@ -92,7 +93,7 @@ async def _cancel_and_look(desk: Desk, account: Account, exchange: Exchange, tra
     await request_cancel(exchange, trade.id, trade.symbol)
     try:
         found = await exchange.find(trade.id, trade.symbol)
-    except (ExchangeUnavailable, OutcomeUnknown):
+    except (ExchangeRejected, ExchangeUnavailable, OutcomeUnknown):
         return  # No evidence: reconcile asks again.
     if found is not None:
         await take_report(desk, account, exchange, found, "look-up")

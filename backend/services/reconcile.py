@@ -46,6 +46,8 @@ NO_ANSWER = (ExchangeRejected, ExchangeUnavailable, OutcomeUnknown)
 async def reconcile_all(desk: Desk) -> None:
     """Reconcile every account once. One account's trouble stops no other."""
     known = await desk.database.read(accounts.all_accounts)
+    for gone in desk.trouble.keys() - {"keeper"} - {account.id for account in known}:
+        del desk.trouble[gone]
     ended = await asyncio.gather(
         *(reconcile(desk, account) for account in known), return_exceptions=True
     )
@@ -75,7 +77,10 @@ async def reconcile(desk: Desk, account: Account) -> None:
         await _watch_absent(desk, account, exchange, seen)
     elif working:
         return  # A fill that we have not seen yet would look like a difference.
-    await compare_balances(desk, account, exchange, always=first)
+    # Not until it really was compared: the books may be an older copy.
+    always = account.number not in desk.compared
+    if await compare_balances(desk, account, exchange, always=always):
+        desk.compared.add(account.number)
 
 
 async def _watch_absent(desk: Desk, account: Account, exchange: Exchange, seen: set[str]) -> None:
@@ -224,7 +229,7 @@ async def _could_be_ours(
 
 async def compare_balances(
     desk: Desk, account: Account, exchange: Exchange, *, always: bool = False
-) -> None:
+) -> bool:
     """Keep a snapshot of the exchange's balances, and stop on a difference at rest.
 
     A difference counts only when nothing of the account moves and the snapshot was asked
@@ -233,15 +238,18 @@ async def compare_balances(
     Args:
         always: whether or not a comparison is due: on the first look after a start, as the
             books may be an older copy.
+
+    Returns:
+        whether they were compared.
     """
     before = await desk.database.read(lambda tx: _comparable(tx, account, always))
     if before is None:
-        return
+        return False
     told = {b.currency: b for b in await exchange.balances()}
 
-    def body(tx: Transaction) -> None:
+    def body(tx: Transaction) -> bool:
         if _comparable(tx, account, always) != before:
-            return
+            return False
         ours = {f.currency: f for f in ledger.all_funds(tx, account.number)}
         wrong = []
         for currency in sorted({*told, *ours}):
@@ -251,8 +259,9 @@ async def compare_balances(
             if total != ledger.funds(tx, account.number, currency).total:
                 wrong.append(currency)
         _judge(tx, account, wrong)
+        return True
 
-    await desk.database.write(body)
+    return await desk.database.write(body)
 
 
 def at_rest(tx: Transaction, account: Account) -> bool:

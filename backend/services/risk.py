@@ -19,7 +19,6 @@ from backend.services.execution import SEND_WITHIN_S
 from backend.services.expiry import cancel_pending
 from backend.services.lookup import visible
 from backend.services.orders import ask_for_cancel, flag_cancel
-from backend.services.reconcile import at_rest
 from backend.store import accounts, audit, controls, orders, trades
 from backend.store.accounts import Account
 from backend.store.ledger import adjust, all_funds, funds
@@ -283,18 +282,21 @@ async def clear_break(
             each total is posted as an adjustment.
 
     Raises:
-        Refused: `account_in_use`: an order moves, so totals cannot be compared.
+        Refused: `account_in_use`: an order lives, so totals cannot be compared.
     """
     told: dict[str, Decimal] = {}
+    version = account.ledger_version
     if accept_exchange:
+        version = await desk.database.read(lambda tx: _quiet_version(tx, account))
         exchange = await desk.exchange(account)
         told = {b.currency: b.total for b in await exchange.balances()}
 
     def body(tx: Transaction) -> dict[str, str]:
         posted: dict[str, str] = {}
         if accept_exchange:
-            if not at_rest(tx, account):
-                raise Refused(f"an order of {account.id} moves; try again", "account_in_use")
+            # A fill between the question and this moment would be counted twice.
+            if _quiet_version(tx, account) != version:
+                raise Refused(f"{account.id} moved meanwhile; try again", "account_in_use")
             for currency in sorted({*told, *(f.currency for f in all_funds(tx, account.number))}):
                 total = funds(tx, account.number, currency).total
                 difference = told.get(currency, Decimal(0)) - total
@@ -315,6 +317,13 @@ async def clear_break(
 
     posted = await desk.database.write(body)
     return {"account_id": account.id, "stopped": None, "adjustments": posted}
+
+
+def _quiet_version(tx: Transaction, account: Account) -> int:
+    """Return the ledger's version while no order of the account lives."""
+    if orders.live(tx, account.number):
+        raise Refused(f"{account.id} has live orders; cancel them first", "account_in_use")
+    return accounts.by_number(tx, account.number).ledger_version
 
 
 async def lift_quarantine(desk: Desk, caller: Token, reason: str) -> dict[str, Any]:

@@ -72,8 +72,11 @@ def events(
 
 
 def chain(tx: Transaction, after: int = 0) -> Iterator[Row]:
-    """Yield every row after `after`, oldest first."""
-    while page := tx.rows("SELECT * FROM audit WHERE seq > ? ORDER BY seq LIMIT ?", (after, _PAGE)):
+    """Yield every row after `after` that is there now, oldest first, page by page."""
+    head = int(tx.value("SELECT MAX(seq) FROM audit") or 0)
+    while page := tx.rows(
+        "SELECT * FROM audit WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?", (after, head, _PAGE)
+    ):
         yield from page
         after = page[-1]["seq"]
 
