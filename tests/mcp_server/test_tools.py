@@ -242,3 +242,18 @@ async def test_the_server_says_what_it_is(server: FastMCP, client: AnyClient) ->
     instructions = server.instructions or ""
     assert "never plan again" in instructions
     assert "explicit yes" in instructions
+
+
+async def test_the_path_of_the_backends_address_is_kept():
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(str(request.url))
+        return httpx.Response(200, json={"accounts": []})
+
+    transport = httpx.MockTransport(answer)
+    http = httpx.AsyncClient(base_url="https://proxy/exec", transport=transport)
+    async with http, Client(create_server(http, token="t")) as client:
+        await client.call_tool("list_accounts", {})
+
+    assert asked == ["https://proxy/exec/api/v1/accounts"]

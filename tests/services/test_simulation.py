@@ -1,6 +1,7 @@
 """Random lives of an account: whatever happens, in any order, the books stay whole."""
 
 import asyncio
+import os
 import tempfile
 from decimal import Decimal
 from pathlib import Path
@@ -179,7 +180,11 @@ def test_whatever_happens_the_books_stay_whole_and_agree_with_the_exchange(life,
 
 
 @pytest.mark.soak
-@settings(max_examples=3000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=int(os.environ.get("EXEC_SOAK_LIVES", "3000")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 @given(life=st.lists(steps, min_size=5, max_size=60), charged=fees)
 def test_a_long_campaign_of_lives_keeps_the_books_whole(life, charged):
     asyncio.run(live(life, charged))

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import signal
 import socket
 import stat
 import threading
@@ -168,9 +169,12 @@ def test_a_misspelt_setting_refuses_to_start_and_says_which(
     assert words in ended.stderr
 
 
-def test_a_signal_ends_it_in_order_and_takes_the_announcement_away(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_in_order_and_takes_the_announcement_away(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     with serving(tmp_path / "home") as server:
-        ended = server.stop()
+        ended = server.stop(number)
 
     assert (ended.code, ended.stderr) == (0, "")
     assert sorted(path.name for path in server.home.iterdir()) == [
