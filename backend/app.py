@@ -130,7 +130,6 @@ async def _refuse_missing_exchanges(desk: Desk) -> None:
 def prepare_home(home: Path) -> None:
     """Make the home with mode 0700, and refuse one that others may read."""
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.umask(0o077)
     if os.name == "posix" and stat.S_IMODE(home.stat().st_mode) & 0o077:
         home.chmod(0o700)
 

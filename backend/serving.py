@@ -137,6 +137,7 @@ def announced(home: Path, url: str, instance: str) -> Any:
     """Keep `serve.json` in the home while a server runs there."""
     path = home / "serve.json"
     fresh = home / f"serve.json.{os.getpid()}"
+    fresh.touch(mode=0o600)
     fresh.write_text(json.dumps({"url": url, "instance": instance, "pid": os.getpid()}))
     fresh.replace(path)
     try:
