@@ -46,6 +46,11 @@ def from_row(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
+def from_row_or_none(text: str | None) -> datetime | None:
+    """Return the time of a column that may be empty."""
+    return None if text is None else from_row(text)
+
+
 def session_end(after: datetime, session: str) -> datetime:
     """Return the instant at which a `day` order sent at `after` ends.
 

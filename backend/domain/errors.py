@@ -15,7 +15,7 @@
 The numbers are a table in `backend/api/http.py`; nothing below it knows HTTP.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 # The closed list of codes. The name of a risk check is a code too: see `backend/risk`.
@@ -141,6 +141,5 @@ class OutcomeUnknown(ExecError):
     code = "internal_error"
 
 
-def nearest_fact(values: Sequence[str]) -> dict[str, list[str]]:
-    """Return the `nearest` member of a problem: the nearest valid values, as text."""
-    return {"nearest": list(values)}
+# What asking an exchange may end in instead of an answer: no evidence of anything.
+NO_ANSWER = (ExchangeRejected, ExchangeUnavailable, OutcomeUnknown)

@@ -34,6 +34,13 @@ class Tasks:
         task.add_done_callback(self._ended)
         return task
 
+    async def see_through(self, work: Coroutine[Any, Any, Any], name: str, within_s: float) -> None:
+        """Run `work` to its end, and wait for it that long; raise what it raised till then."""
+        task = self.start(work, name)
+        done, _ = await asyncio.wait({task}, timeout=within_s)
+        if done:
+            task.result()
+
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self.running.discard(task)
         error = None if task.cancelled() else task.exception()

@@ -11,8 +11,6 @@ From before the claim the work runs in a task the server owns: the request await
 for a while, and going away does not stop it.
 """
 
-import asyncio
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -20,6 +18,7 @@ from typing import Any
 from backend.database import Transaction
 from backend.domain.clock import elapsed_s
 from backend.domain.errors import (
+    NO_ANSWER,
     ExchangeRejected,
     ExchangeUnavailable,
     ExecError,
@@ -55,10 +54,8 @@ async def confirm(
         Refused: the claim was not possible; the plan stays pending (a kill switch, a
             disabled account and quarantine cancel it).
     """
-    task = desk.tasks.start(_execute(desk, caller, trade_id), f"execute {trade_id}")
-    done, _ = await asyncio.wait({task}, timeout=answer_within_s)
-    if done:
-        task.result()
+    work = _execute(desk, caller, trade_id)
+    await desk.tasks.see_through(work, f"execute {trade_id}", answer_within_s)
     try:
         return await desk.database.read(lambda tx: _answer(tx, trade_id))
     except Refused as error:
@@ -111,8 +108,7 @@ async def _send(desk: Desk, exchange: Exchange, claimed: Claimed) -> None:
     """Send once, and settle what comes back. No transaction is open here."""
     account, order = claimed.account, claimed.order
     if _too_late(desk, claimed):
-        await _settle(
-            desk,
+        await desk.database.write(
             lambda tx: settle.not_sent(tx, account, order.client_order_id, "the 1 s gate"),
         )
         return
@@ -120,13 +116,19 @@ async def _send(desk: Desk, exchange: Exchange, claimed: Claimed) -> None:
         report = await exchange.submit(order)
     except ExchangeRejected as error:
         why = f"{error.exchange_code}: {error.detail}"
-        await _settle(desk, lambda tx: settle.rejected(tx, account, order.client_order_id, why))
+        await desk.database.write(
+            lambda tx: settle.rejected(tx, account, order.client_order_id, why)
+        )
     except ExchangeUnavailable as error:
         why = error.detail
-        await _settle(desk, lambda tx: settle.not_sent(tx, account, order.client_order_id, why))
+        await desk.database.write(
+            lambda tx: settle.not_sent(tx, account, order.client_order_id, why)
+        )
     except OutcomeUnknown as error:
         why = error.detail
-        await _settle(desk, lambda tx: settle.unknown(tx, account, order.client_order_id, why))
+        await desk.database.write(
+            lambda tx: settle.unknown(tx, account, order.client_order_id, why)
+        )
     else:
         await take_report(desk, account, exchange, report, "submit")
 
@@ -135,10 +137,6 @@ def _too_late(desk: Desk, claimed: Claimed) -> bool:
     """Say whether more than a second passed since the claim, on either clock."""
     waited = elapsed_s() - claimed.elapsed_s
     return waited > SEND_WITHIN_S or desk.clock() - claimed.at > timedelta(seconds=SEND_WITHIN_S)
-
-
-async def _settle(desk: Desk, body: Callable[[Transaction], None]) -> None:
-    await desk.database.write(body)
 
 
 async def take_report(
@@ -166,7 +164,7 @@ async def take_report(
 async def _look_once(desk: Desk, account: Account, exchange: Exchange, report: OrderReport) -> None:
     try:
         found = await exchange.find(report.client_order_id, report.symbol)
-    except (ExchangeRejected, ExchangeUnavailable, OutcomeUnknown) as error:
+    except NO_ANSWER as error:
         # No evidence, and no reason to doubt what was settled: reconcile asks again.
         log.info("look_up.no_evidence", trade_id=report.client_order_id, detail=error.detail)
         return
@@ -178,5 +176,5 @@ async def request_cancel(exchange: Exchange, trade_id: str, symbol: str) -> None
     """Ask the exchange to cancel. No answer is evidence: the order is looked up after."""
     try:
         await exchange.cancel(trade_id, symbol)
-    except (ExchangeRejected, ExchangeUnavailable, OutcomeUnknown) as error:
+    except NO_ANSWER as error:
         log.info("cancel.no_evidence", trade_id=trade_id, detail=error.detail)

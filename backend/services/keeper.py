@@ -8,11 +8,11 @@ import asyncio
 from contextlib import suppress
 from datetime import timedelta
 
-from backend.domain.errors import ExecError, Refused
+from backend.domain.errors import NO_ANSWER, ExecError, Refused
 from backend.services import Desk, log
 from backend.services.execution import take_report
 from backend.services.expiry import sweep
-from backend.services.reconcile import NO_ANSWER, reconcile, reconcile_all
+from backend.services.reconcile import reconcile, reconcile_all
 from backend.store import accounts, controls
 from backend.store.accounts import Account
 

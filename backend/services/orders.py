@@ -1,26 +1,17 @@
 """Live orders: look at them, and ask for their cancel."""
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
 from backend.database import Transaction
 from backend.domain.clock import to_row
-from backend.domain.errors import (
-    ExchangeRejected,
-    ExchangeUnavailable,
-    NotFound,
-    OutcomeUnknown,
-    Refused,
-)
+from backend.domain.errors import NO_ANSWER, NotFound, Refused
 from backend.domain.money import to_text
 from backend.domain.trade import TradeStatus
 from backend.exchanges import Exchange
 from backend.services import Desk, views
 from backend.services.execution import ANSWER_WITHIN_S, request_cancel, take_report
-from backend.services.lookup import (
-    visible,
-)
+from backend.services.lookup import visible
 from backend.store import audit, orders, trades
 from backend.store.accounts import Account
 from backend.store.tokens import Token
@@ -54,10 +45,7 @@ async def ask_for_cancel(desk: Desk, account: Account, trade: Trade) -> None:
     """Ask the exchange to cancel a flagged order and look at it, for at most 10 s."""
     exchange = await desk.exchange(account)
     work = _cancel_and_look(desk, account, exchange, trade)
-    task = desk.tasks.start(work, f"cancel {trade.id}")
-    done, _ = await asyncio.wait({task}, timeout=ANSWER_WITHIN_S)
-    if done:
-        task.result()
+    await desk.tasks.see_through(work, f"cancel {trade.id}", ANSWER_WITHIN_S)
 
 
 def _flag_cancel(tx: Transaction, trade: Trade, account: Account, actor: str) -> None:
@@ -93,7 +81,7 @@ async def _cancel_and_look(desk: Desk, account: Account, exchange: Exchange, tra
     await request_cancel(exchange, trade.id, trade.symbol)
     try:
         found = await exchange.find(trade.id, trade.symbol)
-    except (ExchangeRejected, ExchangeUnavailable, OutcomeUnknown):
+    except NO_ANSWER:
         return  # No evidence: reconcile asks again.
     if found is not None:
         await take_report(desk, account, exchange, found, "look-up")

@@ -12,7 +12,7 @@ from backend.domain.instrument import Instrument
 from backend.domain.ledger import Position
 from backend.domain.money import ZERO, padded, shown
 from backend.services import Desk, market, views
-from backend.services.expiry import expire_due
+from backend.services.lookup import sweep_if_due
 from backend.services.views import money
 from backend.store import accounts, ledger, orders, trades
 from backend.store.accounts import Account
@@ -43,9 +43,7 @@ async def portfolio(desk: Desk, cache: Cache, caller: Token, account: Account) -
 
     What cannot be valued makes `equity` null and is named in `unvalued`.
     """
-    due = await desk.database.read(lambda tx: len(trades.due(tx, account.number)))
-    if due:
-        await desk.database.write(lambda tx: expire_due(tx, account.number))
+    await sweep_if_due(desk, [account.number])
     version, now = await desk.database.read(
         lambda tx: (accounts.by_number(tx, account.number).ledger_version, tx.now)
     )

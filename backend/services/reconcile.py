@@ -19,12 +19,7 @@ from datetime import datetime, timedelta
 
 from backend.database import Transaction
 from backend.domain.clock import to_row
-from backend.domain.errors import (
-    ExchangeRejected,
-    ExchangeUnavailable,
-    ExecError,
-    OutcomeUnknown,
-)
+from backend.domain.errors import NO_ANSWER, ExecError
 from backend.domain.order import UNSETTLED, OrderReport
 from backend.domain.trade import CancelReason, is_trade_id
 from backend.exchanges import Exchange
@@ -39,8 +34,6 @@ from backend.store.orders import OrderRow
 _BEFORE_SIGNING = timedelta(seconds=5)
 _SNAPSHOT_EVERY = timedelta(hours=1)
 _WATCH_ABSENT = timedelta(minutes=5)
-
-NO_ANSWER = (ExchangeRejected, ExchangeUnavailable, OutcomeUnknown)
 
 
 async def reconcile_all(desk: Desk) -> None:
@@ -68,10 +61,9 @@ async def reconcile(desk: Desk, account: Account) -> None:
     for order in live:
         if order.state in UNSETTLED:
             await _look_up(desk, account, exchange, order)
-    first = account.number not in desk.polled
-    now = desk.clock()
+    last, now = desk.polled.get(account.number), desk.clock()
     working = [order for order in live if order.state not in UNSETTLED]
-    if first or now - desk.polled[account.number] >= exchange.capabilities.poll_every:
+    if last is None or now - last >= exchange.capabilities.poll_every:
         desk.polled[account.number] = now
         seen = await _follow_working(desk, account, exchange, working)
         await _watch_absent(desk, account, exchange, seen)

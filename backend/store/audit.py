@@ -6,6 +6,7 @@ from typing import Any
 
 from backend.database import Row, Transaction, to_json
 from backend.domain.clock import to_row
+from backend.store import window
 
 GENESIS = "0" * 64
 _PAGE = 10_000
@@ -54,9 +55,7 @@ def events(
 
     One page looks at 10,000 rows at most.
     """
-    newest = int(tx.value("SELECT MAX(seq) FROM audit") or 0)
-    top = min(before or newest + 1, newest + 1)
-    floor = max(top - _PAGE, 0)
+    top, floor = window.bounds(tx, "audit", "seq", before)
     only = ""
     if accounts is not None:
         marks = ",".join(str(int(account)) for account in accounts) or "NULL"
@@ -66,9 +65,7 @@ def events(
         " ORDER BY seq DESC LIMIT :limit",
         {"top": top, "floor": floor, "limit": limit + 1},
     )
-    if len(rows) > limit:
-        return rows[:limit], int(rows[limit - 1]["seq"])
-    return rows, floor + 1 if floor else None
+    return rows[:limit], window.following(rows, limit, floor, "seq")
 
 
 def chain(tx: Transaction, after: int = 0) -> Iterator[Row]:

@@ -7,9 +7,10 @@ from decimal import Decimal
 from typing import Any
 
 from backend.database import Row, Transaction
-from backend.domain.clock import from_row, to_row
+from backend.domain.clock import from_row, from_row_or_none, to_row
 from backend.domain.money import ZERO, stored, to_text
 from backend.domain.order import ORDER_EDGES, Fill, OrderReport, OrderState, Side
+from backend.store import window
 
 _BEFORE = {
     after: tuple(before for before, edges in ORDER_EDGES.items() if after in edges)
@@ -44,14 +45,6 @@ class OrderRow:
     updated_at: datetime
 
 
-# How many trades one page of a list looks at.
-_WINDOW = 10_000
-
-
-def _moment(text: str | None) -> datetime | None:
-    return from_row(text) if text else None
-
-
 def _order(row: Row) -> OrderRow:
     return OrderRow(
         trade_id=row["trade_id"],
@@ -64,9 +57,9 @@ def _order(row: Row) -> OrderRow:
         filled_notional=stored(row["filled_notional"]),
         reported_quantity=stored(row["reported_quantity"]),
         exchange_code=row["exchange_code"],
-        cancel_requested_at=_moment(row["cancel_requested_at"]),
+        cancel_requested_at=from_row_or_none(row["cancel_requested_at"]),
         not_found=row["not_found"],
-        looked_up_at=_moment(row["looked_up_at"]),
+        looked_up_at=from_row_or_none(row["looked_up_at"]),
         updated_at=from_row(row["updated_at"]),
     )
 
@@ -270,10 +263,9 @@ def page(
 
     As `trades.page`, one page looks at 10,000 trades at most.
     """
-    newest = int(tx.value("SELECT MAX(number) FROM trades") or 0)
-    top = min(before or newest + 1, newest + 1)
-    # Live orders have an index of their own: they are all looked at.
-    floor = 0 if live_only else max(top - _WINDOW, 0)
+    top, floor = window.bounds(tx, "trades", "number", before)
+    if live_only:
+        floor = 0  # They have an index of their own: all are looked at.
     marks = ",".join(str(int(account)) for account in accounts) or "NULL"
     states = (
         "o.state IN ('sending', 'unknown', 'open', 'partially_filled')"
@@ -292,6 +284,4 @@ def page(
         {"top": top, "floor": floor, "state": state, "symbol": symbol, "limit": limit + 1},
     )
     found = [row["id"] for row in rows[:limit]]
-    if len(rows) > limit:
-        return found, int(rows[limit - 1]["number"])
-    return found, floor + 1 if floor else None
+    return found, window.following(rows, limit, floor, "number")

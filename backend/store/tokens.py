@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from backend.database import Row, Transaction, small_json, to_json
-from backend.domain.clock import from_row, to_row
+from backend.domain.clock import from_row, from_row_or_none, to_row
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,6 @@ class Token:
         return not self.accounts or account_id in self.accounts
 
 
-def _moment(text: str | None) -> datetime | None:
-    return from_row(text) if text else None
-
-
 def _token(row: Row) -> Token:
     return Token(
         kid=row["kid"],
@@ -51,8 +47,8 @@ def _token(row: Row) -> Token:
         accounts=tuple(small_json(row["accounts"])),
         limits=small_json(row["limits"]),
         created_at=from_row(row["created_at"]),
-        expires_at=_moment(row["expires_at"]),
-        revoked_at=_moment(row["revoked_at"]),
+        expires_at=from_row_or_none(row["expires_at"]),
+        revoked_at=from_row_or_none(row["revoked_at"]),
     )
 
 

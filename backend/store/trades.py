@@ -7,11 +7,12 @@ from decimal import Decimal
 from typing import Any
 
 from backend.database import Row, Transaction
-from backend.domain.clock import from_row, to_row
+from backend.domain.clock import from_row, from_row_or_none, to_row
 from backend.domain.exact_json import RawJson
 from backend.domain.money import stored, to_text
 from backend.domain.order import OrderTerms, OrderType, Side, TimeInForce
 from backend.domain.trade import TRADE_EDGES, TradeStatus
+from backend.store import window
 
 # Which statuses a change may start from.
 _BEFORE = {
@@ -89,18 +90,11 @@ class Trade:
         )
 
 
-# How many trades one page of a list looks at.
-_WINDOW = 10_000
-
 _NAMES = tuple(field.name for field in fields(Trade))
 
 
 def _number(text: str | None) -> Decimal | None:
     return None if text is None else stored(text)
-
-
-def _moment(text: str | None) -> datetime | None:
-    return None if text is None else from_row(text)
 
 
 def _trade(row: Row) -> Trade:
@@ -139,13 +133,13 @@ def _trade(row: Row) -> Trade:
         approval_required=bool(row["approval_required"]),
         approval_threshold=_number(row["approval_threshold"]),
         approved_by=row["approved_by"],
-        approved_at=_moment(row["approved_at"]),
+        approved_at=from_row_or_none(row["approved_at"]),
         incident=row["incident"],
         created_at=from_row(row["created_at"]),
         expires_at=from_row(row["expires_at"]),
-        order_expires_at=_moment(row["order_expires_at"]),
-        claimed_at=_moment(row["claimed_at"]),
-        finished_at=_moment(row["finished_at"]),
+        order_expires_at=from_row_or_none(row["order_expires_at"]),
+        claimed_at=from_row_or_none(row["claimed_at"]),
+        finished_at=from_row_or_none(row["finished_at"]),
         version=row["version"],
     )
 
@@ -365,9 +359,7 @@ def page(
     Args:
         before: the number the last page ended with.
     """
-    newest = int(tx.value("SELECT MAX(number) FROM trades") or 0)
-    top = min(before or newest + 1, newest + 1)
-    floor = max(top - _WINDOW, 0)
+    top, floor = window.bounds(tx, "trades", "number", before)
     marks = ",".join(str(int(account)) for account in accounts) or "NULL"
     rows = tx.rows(
         f"SELECT * FROM trades WHERE number < :top AND number > :floor"  # noqa: S608
@@ -376,6 +368,4 @@ def page(
         {"top": top, "floor": floor, "status": status, "symbol": symbol, "limit": limit + 1},
     )
     found = [_trade(row) for row in rows[:limit]]
-    if len(rows) > limit:
-        return found, found[-1].number
-    return found, floor + 1 if floor else None
+    return found, window.following(rows, limit, floor, "number")
