@@ -27,9 +27,11 @@ from backend.exchanges import Context
 from backend.exchanges.paper.faults import FaultScript
 from backend.prices import open_prices
 from backend.services import Desk
-from backend.services.accounts import OPENING_BALANCE, ensure_paper_main
 from backend.services.keeper import Keeper
-from backend.services.tokens import ensure_first_tokens, read_key
+from backend.services.metadata import Markets
+from backend.services.onboarding import OPENING_BALANCE, ensure_paper_main
+from backend.services.tokens import ensure_first_tokens
+from backend.services.vault import Vault, open_vault
 from backend.store import accounts
 from backend.store.migrations import migrations
 
@@ -43,6 +45,7 @@ class Backend:
     key: bytes = field(repr=False)
     instance: str
     keeper: Keeper
+    vault: Vault
 
     def http(self, token: str | None = None) -> httpx.AsyncClient:
         """Return an HTTP client of this backend's API, without a socket."""
@@ -85,18 +88,22 @@ async def open_backend(
         logs.configure(config.log_level or "WARNING")  # Inside somebody's own program, say.
     prepare_home(config.home)
     config.database.parent.mkdir(parents=True, exist_ok=True)
-    key = read_key(config.home)
+    vault = open_vault(config.home, config.vault)
+    key = vault.token_key
     checks = risk.load_checks()
     _check_limits(config, checks)
     prices = prices or _open_prices(config, clock)
     database = Database(config.database, clock, migrations, choose_durability())
     exchanges = plugins.load(backend.exchanges)
+    context = Context(config.home, clock, prices, faults, simulators=config.simulators)
+    context = Context(config.home, clock, prices, faults, simulators=config.simulators)
     desk = Desk(
         config=config,
         clock=clock,
         database=database,
         prices=prices,
-        context=Context(config.home, clock, prices, faults),
+        markets=Markets(database, exchanges, context),
+        vault=vault,
         exchanges=exchanges,
         checks=checks,
         new_id=new_id,
@@ -109,7 +116,7 @@ async def open_backend(
         await _refuse_missing_exchanges(desk)
         if background:
             keeper.start()
-        yield Backend(desk, create_api(desk, key, instance), key, instance, keeper)
+        yield Backend(desk, create_api(desk, key, instance), key, instance, keeper, vault)
     finally:
         await asyncio.shield(_close(desk, keeper, drain_s))
 

@@ -9,10 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from backend.domain.address import is_loopback
+
 PREFIX = "EXEC_MCP_"
 _ACCOUNT_ID = re.compile(r"[a-z][a-z0-9_]*:[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _TOOLSETS = ("trading",)
+_VAULTS = ("file", "keyring")
 
 
 class SettingError(ValueError):
@@ -37,6 +40,8 @@ class Config:
         risk: limit by check name, as text.
         log_level: None for each command's own: `serve` tells more than the others.
         seed: of the simulated prices.
+        vault: where the home's keys lie: `file` (`vault.key`) or `keyring`, the OS's.
+        simulators: addresses on this machine that stand for an exchange's testnet.
     """
 
     home: Path
@@ -52,6 +57,8 @@ class Config:
     risk: Mapping[str, str] = field(default_factory=dict)
     log_level: str | None = None
     seed: int = 0
+    vault: str = "file"
+    simulators: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def read_config(environment: Mapping[str, str] | None = None) -> Config:
@@ -82,6 +89,8 @@ def read_config(environment: Mapping[str, str] | None = None) -> Config:
         risk=risk,
         log_level=_level(ours.pop("LOG_LEVEL", None)),
         seed=_whole("SEED", ours.pop("SEED", "0"), 0, 2**31),
+        simulators=_simulators(ours.pop("SIMULATORS", "")),
+        vault=_one_of("VAULT", ours.pop("VAULT", "file"), _VAULTS),
     )
     if ours:
         raise SettingError(f"{PREFIX}{next(iter(ours))} is not a setting of exec-mcp")
@@ -120,6 +129,21 @@ def _account(text: str) -> str:
     if not _ACCOUNT_ID.fullmatch(text):
         raise SettingError(f"{PREFIX}DEFAULT_ACCOUNT must be exchange:identifier")
     return text
+
+
+def _simulators(text: str) -> dict[str, tuple[str, ...]]:
+    """Read `exchange=ADDRESS ADDRESS, exchange=…`: loopback only, and never for live."""
+    found = {}
+    for entry in filter(None, (part.strip() for part in text.split(","))):
+        exchange, _, given = entry.partition("=")
+        addresses = tuple(given.split())
+        if not addresses or not all(is_loopback(address) for address in addresses):
+            raise SettingError(
+                f"{PREFIX}SIMULATORS must be exchange=ADDRESS ADDRESS, …, each http:// or ws:// "
+                "at a literal loopback address with a port"
+            )
+        found[exchange.strip()] = addresses
+    return found
 
 
 def _words(text: str) -> tuple[str, ...]:

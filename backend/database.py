@@ -312,6 +312,7 @@ def _connect(path: Path, durability: Durability) -> Any:
         f"journal_mode={durability.journal_mode}",
         f"synchronous={durability.synchronous}",
         "foreign_keys=ON",
+        "secure_delete=ON",  # A deleted credential leaves no bytes in the file.
     ):
         connection.execute(f"PRAGMA {pragma}")
     mode = connection.execute("PRAGMA journal_mode").fetchone()[0]

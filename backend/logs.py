@@ -8,13 +8,29 @@ from typing import Any
 
 import structlog
 
+# What a member, header or parameter is called that holds a secret.
+_NAME = (
+    r"(?:api[_-]?key|listen[_-]?key|private[_-]?key|x-mbx-apikey|x-auth[\w-]{0,32}"
+    r"|signature|secret|passphrase|password|credentials?|\bauthorization|\bauth)"
+)
+_SECRET_NAME = re.compile(rf"(?:.*[_-])?{_NAME}|secret[_-]?key|token|key", re.IGNORECASE)
 _SECRET = re.compile(r"xmcp_[A-Za-z0-9_]+|(?i:bearer)\s+\S+")
-_KEYS = frozenset({"token", "secret", "password", "authorization", "credential", "key"})
+_KEY_BLOCK = re.compile(
+    r"-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,32}PRIVATE KEY-----|\Z)",
+    re.DOTALL,
+)
+# `name=value`, `name: value`, `"name": "value"`, `('name', 'value')`, also within quotes.
+_MEMBER = re.compile(
+    rf"""({_NAME}(?:[_-]?key)?(?:\\?["']\s*[:=,]|\s*[:=])\s*)"""
+    r"""(?:b?\\?"[^"]*"?|b?\\?'[^']*'?|(?:(?:bitstamp|basic|digest)\s+)?[^\s"'&,;)}\]]+)""",
+    re.IGNORECASE,
+)
 
 
 def without_secrets(text: str) -> str:
     """Return `text` with what looks like a credential replaced."""
-    return _SECRET.sub("[redacted]", text)
+    text = _KEY_BLOCK.sub("[redacted]", text)
+    return _MEMBER.sub(r"\1[redacted]", _SECRET.sub("[redacted]", text))
 
 
 # Libraries that print requests, headers and frames, or a line per bad token.
@@ -26,6 +42,7 @@ _QUIET = (
     "websockets",
     "uvicorn.access",
     "fastmcp.server.auth",
+    "keyring",
 )
 
 
@@ -37,14 +54,21 @@ def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[s
 
 
 def _clean(name: object, value: Any) -> Any:
-    if isinstance(name, str) and name.lower() in _KEYS:
+    if _is_secret(name):
         return "[redacted]"
     if isinstance(value, Mapping):
         return {key: _clean(key, item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
+        if isinstance(value, list | tuple) and len(value) == 2:
+            return [_clean(None, value[0]), _clean(value[0], value[1])]  # A header, it may be.
         return [_clean(None, item) for item in value]
     # What is neither text nor a plain number is written as its repr: that is looked at.
     return value if isinstance(value, int | float | None) else without_secrets(_text(value))
+
+
+def _is_secret(name: object) -> bool:
+    text = name.decode("latin-1") if isinstance(name, bytes) else name
+    return isinstance(text, str) and _SECRET_NAME.fullmatch(text) is not None
 
 
 def _text(value: Any) -> str:

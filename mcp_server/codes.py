@@ -44,5 +44,9 @@ KNOWN_CODES = frozenset(
         "stale_quote",
         "duplicate_order",
         "max_pending_trades",
+        "instrument_open",
+        "exchange_band",
+        "max_open_orders",
+        "max_position",
     }
 )

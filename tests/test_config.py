@@ -38,6 +38,7 @@ def test_the_defaults_are_the_documented_ones(tmp_path: Path) -> None:
         ("PRICE_SOURCE", "", "price_source", "simulated"),
         ("DATABASE_URL", "sqlite:////var/lib/x.db", "database", Path("/var/lib/x.db")),
         ("TOOLSETS", "trading", "toolsets", ("trading",)),
+        ("VAULT", "keyring", "vault", "keyring"),
     ],
 )
 def test_a_setting_is_read(name: str, text: str, attribute: str, value: object) -> None:
@@ -58,6 +59,7 @@ def test_a_setting_is_read(name: str, text: str, attribute: str, value: object) 
         *(("DATABASE_URL", text) for text in ("postgres://x", "sqlite:///", "x.db")),
         *(("LOG_LEVEL", text) for text in ("", "TRACE")),
         ("TOOLSETS", "trading,everything"),
+        *(("VAULT", text) for text in ("", "File", "env")),
         ("SEED", "-1"),
         ("PLAN_TTL", "60"),
         ("plan_ttl_s", "60"),
@@ -90,6 +92,14 @@ def test_no_token_is_in_the_settings_repr() -> None:
         {"error": ValueError(TOKEN)},
         {"raw": TOKEN.encode()},
         {"several": (TOKEN, {"secret": "hunter2"})},
+        {"X-MBX-APIKEY": "hunter2"},
+        {"x-auth-signature": "hunter2"},
+        {"client_secret": "hunter2"},
+        {"listenKey": "hunter2"},
+        {"headers": [("x-mbx-apikey", "hunter2"), ("accept", "*/*")]},
+        {"headers": [(b"X-Auth", b"BITSTAMP hunter2")]},
+        {"headers": {b"X-Auth": b"BITSTAMP hunter2"}},
+        {"request": Exception({"apiKey": "hunter2"})},
     ],
     ids=str,
 )
@@ -101,7 +111,65 @@ def test_a_log_line_is_cleaned_at_any_depth(event: dict[str, object]) -> None:
     assert "[redacted]" in told
 
 
+KEY_BLOCK = """-----BEGIN EC PRIVATE KEY-----
+hunter2hunter2
+-----END EC PRIVATE KEY-----"""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "GET /api/v3/account?timestamp=1&signature=hunter2",
+        "GET /api/v3/order?signature=hunter2&timestamp=1 HTTP/1.1",
+        "POST /api/v3/userDataStream?listenKey=hunter2",
+        "key=1&api_key=hunter2&nonce=3",
+        "apiKey: hunter2, next",
+        "X-MBX-APIKEY: hunter2",
+        "x-auth: BITSTAMP hunter2\r\nx-auth-nonce: 1",
+        "X-Auth-Signature: hunter2",
+        "Authorization: Basic hunter2",
+        '{"id": 1, "apiKey": "hunter2", "n": 2}',
+        '{"params":{"signature":"hunter2"}}',
+        '"{\\"secret\\": \\"hunter2\\"}"',
+        '{"secret": "hunter2',
+        '{"auth": "hunter2 hunter2"}',
+        "{'X-MBX-APIKEY': 'hunter2', 'a': 'b'}",
+        "[(b'X-Auth', b'BITSTAMP hunter2'), (b'a', b'b')]",
+        "api_secret='hunter2'",
+        "client_secret=hunter2",
+        "apiSecretKey=hunter2",
+        f"loaded {KEY_BLOCK} and more",
+        KEY_BLOCK.replace("\n", "\\n").replace("EC ", ""),
+        KEY_BLOCK[:50],
+        KEY_BLOCK.replace("EC", "ENCRYPTED"),
+    ],
+)
+def test_what_signs_a_request_is_cleaned_wherever_it_stands(text: str) -> None:
+    told = without_secrets(text)
+
+    assert "hunter2" not in told
+    assert "[redacted]" in told
+    assert "hunter2" not in str(redact(None, "", {"line": text, "more": [text]}))
+
+
+def test_only_the_secret_of_a_line_is_cleaned() -> None:
+    line = "GET /api/v3/order?symbol=BTCUSDT&signature=abc&timestamp=17 -> 400"
+
+    assert without_secrets(line) == line.replace("abc", "[redacted]")
+    assert without_secrets(f"a {KEY_BLOCK} b") == "a [redacted] b"
+
+
+def test_a_long_line_is_cleaned_in_a_blink() -> None:
+    for word in ("secret", "x-auth-", "auth ", "api_key\\", "-----BEGIN PRIVATE KEY-----", "_-"):
+        assert len(without_secrets(word * 20_000)) <= 20_000 * len(word) + 10
+
+
 def test_what_is_no_secret_stays_in_a_log_line() -> None:
     event = {"event": "trade.claimed", "trade_id": "trd-x", "count": 3, "ok": True, "why": None}
     assert redact(None, "", dict(event)) == event
-    assert without_secrets("was 215.40") == "was 215.40"
+    for text in (
+        "was 215.40",
+        "an order needs no secret here, and the signature was fine",
+        "the author: somebody; authorised=1, keyed by symbol; key id: 7",
+    ):
+        assert without_secrets(text) == text

@@ -6,8 +6,8 @@ from typing import Any
 from backend.api.fields import Field
 from backend.api.http import Answer, Call, Route, whole_reach
 from backend.domain.errors import Refused
-from backend.services import accounts, risk, tokens
-from backend.services.accounts import NewAccount
+from backend.services import accounts, onboarding, risk, tokens
+from backend.services.onboarding import NewAccount
 from backend.services.tokens import NewToken
 from backend.store.accounts import Account
 
@@ -18,14 +18,20 @@ _RESUME = (
     Field("accept_exchange", "flag", "post what the exchange holds as adjustments", default=False),
 )
 
+_SECRETS = (
+    Field("credentials", "secrets", "the parts of the key, as the exchange names them", default={}),
+    Field("allow_withdrawals", "flag", "insist on a key that may withdraw", default=False),
+)
 NEW_ACCOUNT = (
     Field("exchange", "text", "such as paper", required=True),
-    Field("identifier", "text", "the exchange's own name for it", required=True),
+    Field("identifier", "text", "the exchange's own name for it; left out: as the exchange says"),
     Field("name", "text", "a label of yours"),
+    Field("environment", "text", "paper, testnet, demo or live, where the exchange has several"),
     Field("currency", "text", "of balance, limits and equity", default="USD"),
     Field("balance", "number", "opening balance of a paper account", default=Decimal(100_000)),
     Field("settings", "map", "the exchange's own options", default={}),
     Field("limits", "map", "limit by check name", default={}),
+    *_SECRETS,
 )
 NEW_TOKEN = (
     Field("name", "text", "the principal; rotation keeps it", required=True),
@@ -52,10 +58,26 @@ async def get_account(call: Call) -> Any:
 async def add_account(call: Call) -> Answer:
     whole_reach(call)
     given = dict(call.fields)
-    given["name"] = given["name"] or given["identifier"]
+    given |= {"identifier": given["identifier"] or "", "name": given["name"] or ""}
     if None in {**given["settings"], **given["limits"]}.values():
         raise Refused("settings and limits must be texts")
-    return Answer(201, await accounts.add(call.desk, call.caller.principal, NewAccount(**given)))
+    return Answer(201, await onboarding.add(call.desk, call.caller.principal, NewAccount(**given)))
+
+
+async def set_credentials(call: Call) -> Any:
+    whole_reach(call)
+    return await onboarding.set_credentials(
+        call.desk,
+        call.caller.principal,
+        await _account(call),
+        call.fields["credentials"],
+        call.fields["allow_withdrawals"],
+    )
+
+
+async def rename(call: Call) -> Any:
+    account = await _account(call)
+    return await accounts.rename(call.desk, call.caller.principal, account, call.fields["name"])
 
 
 async def enable(call: Call) -> Any:
@@ -121,6 +143,7 @@ _ONE = "/accounts/{account_id}"
 _EXCHANGE = (Field("exchange", "text", "only of this exchange"),)
 _SYMBOL = (Field("symbol", "text", "the rules of this instrument"),)
 _LIMITS = (Field("limits", "map", "limit by check name; null removes one", required=True),)
+_LABEL = (Field("name", "text", "a label of yours", required=True),)
 _NEWEST = (Field("limit", "whole", "how many rows at most", default=100, most=1000),)
 
 ROUTES = (
@@ -135,6 +158,8 @@ ROUTES = (
         body=NEW_ACCOUNT,
         statuses=(201,),
     ),
+    Route("POST", _ONE + "/credentials", _ADMIN, set_credentials, "Replace the key", body=_SECRETS),
+    Route("POST", _ONE + "/name", _ADMIN, rename, "Change the label", body=_LABEL),
     Route("POST", _ONE + "/enable", _ADMIN, enable, "Enable an account"),
     Route(
         "POST", _ONE + "/disable", _ADMIN, disable, "Disable an account; its plans are cancelled"
@@ -142,7 +167,7 @@ ROUTES = (
     Route("POST", _ONE + "/limits", _ADMIN, set_limits, "Change limits", body=_LIMITS),
     Route("POST", _ONE + "/reset", _ADMIN, reset, "Put a paper account back to its opening"),
     Route("POST", _ONE + "/resume", _ADMIN, resume, "Take new risk again", body=_RESUME),
-    Route("DELETE", _ONE, _ADMIN, delete, "Delete an account that never traded"),
+    Route("DELETE", _ONE, _ADMIN, delete, "Delete an account and its credentials"),
     Route("GET", _ONE + "/snapshots", _READ, snapshots, "Balance snapshots", query=_NEWEST),
     Route("GET", "/tokens/self", _READ, who_am_i, "Tell what this token may do"),
     Route("GET", "/tokens", _ADMIN, list_tokens, "List tokens, without secrets"),

@@ -8,8 +8,10 @@ from typing import Any
 from backend.domain.errors import Refused
 from backend.domain.exact_json import NumberText
 from backend.domain.money import parse_positive
+from backend.domain.secret import Secret
 
 _LONGEST_TEXT = 200
+_LONGEST_SECRET = 8192  # A private key in PEM has some lines.
 _NUMBER_SCHEMA = {
     "oneOf": [
         {"type": "string", "pattern": r"^[0-9]{1,18}(\.[0-9]{1,18})?$"},
@@ -23,7 +25,8 @@ class Field:
     """One member of a body, or one query parameter.
 
     Attributes:
-        kind: `text`, `number` (exact, > 0), `whole`, `flag`, `choice`, `texts` or `map`.
+        kind: `text`, `number` (exact, > 0), `whole`, `flag`, `choice`, `texts`, `map` or
+            `secrets` (names and texts that no message shows).
         choices: for `choice`; matched after trimming and lower-casing.
         least, most: for `whole`.
     """
@@ -60,6 +63,11 @@ class Field:
             "choice": {"type": "string", "enum": list(self.choices)},
             "texts": {"type": "array", "items": {"type": "string"}},
             "map": {"type": "object", "additionalProperties": {"type": ["string", "null"]}},
+            "secrets": {
+                "type": "object",
+                "additionalProperties": {"type": "string", "maxLength": _LONGEST_SECRET},
+                "writeOnly": True,
+            },
         }
         return {**schemas[self.kind], "description": self.help}
 
@@ -113,6 +121,14 @@ class Field:
         if len(made) != len(value):
             raise self._refuse("an object without doubled keys")
         return made
+
+    def _secrets(self, value: Any) -> dict[str, Secret]:
+        if not isinstance(value, Mapping) or len(value) > 10:
+            raise self._refuse("an object of texts")
+        for text in value.values():
+            if not isinstance(text, str) or _is_number(text) or len(text) > _LONGEST_SECRET:
+                raise self._refuse(f"an object of texts of at most {_LONGEST_SECRET} characters")
+        return {self._text(name): Secret(text.strip()) for name, text in value.items()}
 
     def _item(self, value: Any) -> str | None:
         if value is None:

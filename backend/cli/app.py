@@ -16,6 +16,9 @@ COMMANDS = {
     "token create": "tokens:create",
     "token list": "tokens:listing",
     "token revoke": "tokens:revoke",
+    "token remember": "tokens:remember",
+    "token recover": "tokens:recover",
+    "vault rotate": "vault:rotate",
     "account add": "account_add:add",
     "account list": "accounts:listing",
     "account show": "accounts:show",
@@ -40,7 +43,8 @@ COMMANDS = {
 }
 
 _GROUPS = {
-    "token": "Make, list and revoke API tokens.",
+    "token": "Make, list, revoke and remember API tokens.",
+    "vault": "Change the keys that seal credentials.",
     "account": "Add, show and change accounts.",
     "audit": "Prove and export the audit.",
 }
@@ -48,8 +52,8 @@ _GROUPS = {
 _HELP = "The execution layer for agent-driven trading: plan, claim, execute at most once."
 
 _EPILOGUE = (
-    "State lives in EXEC_MCP_HOME. An operator's command reads operator.token there, else asks "
-    "for the token or reads it from a pipe; it is never an argument. "
+    "State lives in EXEC_MCP_HOME. An operator's command reads operator.token there or the OS "
+    "keyring, else asks for the token or reads it from a pipe; it is never an argument. "
     "Exit codes: 0 done; 1 refused or failed, or something is wrong; 2 usage or settings; "
     "3 the server or its storage is not reached; 130 interrupted."
 )

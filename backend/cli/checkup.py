@@ -22,10 +22,11 @@ from backend.domain.trade import CancelReason
 from backend.prices import open_prices
 from backend.services import Desk, keeper
 from backend.services.expiry import cancel_pending
+from backend.services.vault import Vault, unreadable
 from backend.store import accounts, audit, controls
 
 _SECRET = ("token",)
-_PRIVATE = ("*.db", "*.db-*", "*.token", "vault.key")
+_PRIVATE = ("*.db", "*.db-*", "*.token", "vault.key*")
 
 
 class Finding(NamedTuple):
@@ -107,11 +108,15 @@ async def prices(config: Config) -> Finding:
     return Finding("ok", what, f"{symbol} {quote.bid:f} / {quote.ask:f}, {quote.source}")
 
 
-async def inside(desk: Desk) -> list[Finding]:
+async def inside(desk: Desk, vault: Vault) -> list[Finding]:
     """Tell the state of an open home."""
     journal = _journal(desk.database.durability)
     whole = [_whole(path) for path in _databases(desk.config)]
-    return [journal, *whole, *await desk.database.read(lambda tx: [*_state(tx, desk)])]
+    return [
+        journal,
+        *whole,
+        *await desk.database.read(lambda tx: [*_state(tx, desk), *_secrets(tx, desk, vault)]),
+    ]
 
 
 def _journal(durability: Durability) -> Finding:
@@ -152,6 +157,19 @@ def _state(tx: Transaction, desk: Desk) -> Iterator[Finding]:
     for account in accounts.all_accounts(tx):
         if account.break_reason:
             yield Finding("wrong", account.id, f"stopped: {account.break_reason}")
+
+
+def _secrets(tx: Transaction, desk: Desk, vault: Vault) -> Iterator[Finding]:
+    count, wrong = unreadable(tx, vault)
+    if wrong:
+        text = f"{', '.join(wrong)} do not unseal: exec-mcp account set-credentials"
+        yield Finding("wrong", "vault", f"{vault.place}, {count} credentials; {text}")
+    else:
+        yield Finding("ok", "vault", f"{vault.place}, {count} credentials, all unseal")
+    path = desk.config.home / "operator.token"
+    if path.exists() and accounts.any_live(tx):
+        text = f"{path} lies on the disk beside a live account: keep it elsewhere, and delete it"
+        yield Finding("wrong", "operator.token", text)
 
 
 def _clock(tx: Transaction, clock: datetime) -> Finding:

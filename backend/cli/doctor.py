@@ -7,8 +7,8 @@ from cyclopts import Parameter
 
 from backend.cli import checkup
 from backend.cli.checkup import Finding
-from backend.cli.exits import FAILED, OK, Failed, Unreachable
-from backend.cli.operator import opened, operator_token, request
+from backend.cli.exits import FAILED, OK, Unreachable
+from backend.cli.operator import administrator, opened
 from backend.cli.output import Json, say, table
 from backend.config import Config, SettingError, read_config
 from backend.domain import exact_json
@@ -44,7 +44,7 @@ async def _findings(config: Config) -> AsyncIterator[Finding]:
     yield await checkup.prices(config)
     try:
         async with opened(config) as backend:
-            for finding in await checkup.inside(backend.desk):
+            for finding in await checkup.inside(backend.desk, backend.vault):
                 yield finding
     except (SettingError, Unreachable) as error:
         yield Finding("wrong", "start", str(error))
@@ -58,14 +58,9 @@ async def _accept_clock(config: Config) -> None:
         Failed: the token is not an operator's, or the clock is not behind.
     """
     async with opened(config) as backend:
-        async with backend.http(operator_token(config.home)) as http:
-            operator = exact_json.loads(await request(http, "GET", "/tokens/self"))
-        if "admin" not in operator["scopes"] or operator["accounts"]:
-            raise Failed("only an operator (scope admin, all accounts) can accept the clock")
+        operator = await administrator(backend)
         desk = backend.desk
         now = desk.clock()
-        behind_s = await desk.database.write(
-            lambda tx: checkup.accept_clock(tx, now, operator["name"])
-        )
+        behind_s = await desk.database.write(lambda tx: checkup.accept_clock(tx, now, operator))
     await checkup.accept_elsewhere(config, now)
     say(f"The clock was {behind_s} s behind; it is accepted, and pending plans are cancelled.")

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from backend.app import Backend
 
+# Under which name the OS keyring keeps the operator's token, per home.
+KEYRING_SERVICE = "exec-mcp operator"
+
 
 @asynccontextmanager
 async def opened(config: Config, **options: Any) -> AsyncIterator["Backend"]:
@@ -97,20 +100,50 @@ def _present(members: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value is not None}
 
 
+async def administrator(backend: "Backend") -> str:
+    """Return the operator's name, for what is done without the API.
+
+    Raises:
+        Failed: the token is not valid, or lacks the scope admin or some accounts.
+    """
+    async with backend.http(operator_token(backend.desk.config.home)) as http:
+        operator = json.loads(await request(http, "GET", "/tokens/self"))
+    if "admin" not in operator["scopes"] or operator["accounts"]:
+        raise Failed("only an operator (scope admin, all accounts) can do this")
+    return str(operator["name"])
+
+
 def operator_token(home: Path) -> str:
-    """Return the operator's token: from the home, else typed unseen, else from a pipe.
+    """Return the operator's token: of the home, of the OS keyring, typed unseen, or piped.
 
     Raises:
         Failed: there is none.
     """
     path = home / "operator.token"
-    if path.exists():
-        return path.read_text().strip()
+    return path.read_text().strip() if path.exists() else _kept(home) or typed_token(home)
+
+
+def _kept(home: Path) -> str | None:
+    from backend.services import os_keyring
+
+    try:
+        return os_keyring.read(KEYRING_SERVICE, str(home))
+    except os_keyring.NoKeyring:
+        return None
+
+
+def typed_token(home: Path) -> str:
+    """Return the operator's token, typed unseen at a terminal, else from a pipe.
+
+    Raises:
+        Failed: there is none.
+    """
     try:
         token = getpass("Operator token: ") if sys.stdin.isatty() else sys.stdin.readline()
     except EOFError:
         token = ""
     if not token.strip():
+        path = home / "operator.token"
         raise Failed(f"{path} is gone: type the operator's token at a terminal, or pipe it in")
     return token.strip()
 

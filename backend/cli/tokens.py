@@ -5,8 +5,19 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from backend.cli.operator import ask, pairs, segment, words
+from backend.cli.exits import Failed
+from backend.cli.operator import (
+    KEYRING_SERVICE,
+    ask,
+    opened,
+    pairs,
+    request,
+    segment,
+    typed_token,
+    words,
+)
 from backend.cli.output import Json, say, show, table, text_of
+from backend.config import read_config
 
 Many = Annotated[list[str], Parameter(consume_multiple=False)]
 
@@ -75,3 +86,36 @@ async def revoke(name: str, /, *, json: Json = False) -> None:
     missing = f"no live token is called {name!r}"
     reply = await ask("DELETE", f"/tokens/{segment(name)}", missing=missing)
     show(reply, json, lambda r: say(f"{r['name']}: {r['revoked']} revoked."))
+
+
+async def remember() -> None:
+    """Keep the operator's token in the OS keyring; it is typed unseen, or piped in."""
+    from backend.services import os_keyring
+
+    config = read_config()
+    async with opened(config) as backend:
+        token = typed_token(config.home)
+        async with backend.http(token) as http:
+            await request(http, "GET", "/tokens/self")
+    try:
+        os_keyring.write(KEYRING_SERVICE, str(config.home), token)
+    except os_keyring.NoKeyring as error:
+        raise Failed(str(error)) from error
+    say("The OS keyring keeps the token for this home.")
+
+
+async def recover() -> None:
+    """Make an operator's token when none is alive. It is shown this one time only.
+
+    For a home with live accounts whose vault.key was deleted.
+    """
+    from backend.domain.errors import Refused
+    from backend.services.tokens import recover_operator
+
+    async with opened(read_config()) as backend:
+        try:
+            token = await recover_operator(backend.desk, backend.key)
+        except Refused as error:
+            raise Failed(error.detail) from error
+    say("This is the only time that the operator's token is shown:")
+    say(token)

@@ -142,4 +142,4 @@ class OutcomeUnknown(ExecError):
 
 
 # What asking an exchange may end in instead of an answer: no evidence of anything.
-NO_ANSWER = (ExchangeRejected, ExchangeUnavailable, OutcomeUnknown)
+NO_ANSWER = (ExchangeRejected, ExchangeUnavailable, OutcomeUnknown, RateLimited)

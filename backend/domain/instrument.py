@@ -1,6 +1,7 @@
 """What can be traded, and the exchange's rules for it."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -8,7 +9,12 @@ from decimal import Decimal
 from backend.domain.errors import Refused
 from backend.domain.money import is_multiple, round_down, round_up, to_text
 
-_SYMBOL = re.compile(r"[A-Z0-9]{1,15}(?:\.[A-Z0-9]{1,5})?(?:/[A-Z0-9]{1,15})?", re.ASCII)
+_SYMBOL = re.compile(r"[^\W_]{1,15}(?:\.[A-Z0-9]{1,5})?(?:/[^\W_]{1,15})?")
+
+
+def _may_stand_in_a_symbol(letter: str) -> bool:
+    # Exchanges list coins named in scripts without case; look-alikes of ASCII have case.
+    return letter.isascii() or unicodedata.category(letter) == "Lo"
 
 
 def normalise_symbol(text: str) -> str:
@@ -18,13 +24,48 @@ def normalise_symbol(text: str) -> str:
         Refused: `unknown_symbol`, when it cannot be a symbol at all.
     """
     symbol = text.strip().upper().replace("-", "/").replace("_", "/")
-    if not text.isascii() or not _SYMBOL.fullmatch(symbol):
+    if not _SYMBOL.fullmatch(symbol) or not all(map(_may_stand_in_a_symbol, text.strip())):
         raise Refused(
-            "symbol must be ASCII letters and digits such as AAPL or BTC/USD; "
+            "symbol must be letters and digits such as AAPL or BTC/USD; "
             "see list_markets for what can be traded",
             "unknown_symbol",
         )
     return symbol
+
+
+@dataclass(frozen=True, slots=True)
+class Currency:
+    """One currency as an exchange lists it.
+
+    Attributes:
+        kind: `fiat`, `crypto`, or "" where the exchange does not tell.
+        decimals: of a balance.
+        deposits, withdrawals: None where the exchange does not tell.
+    """
+
+    code: str
+    name: str = ""
+    kind: str = ""
+    decimals: int = 8
+    deposits: bool | None = None
+    withdrawals: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PriceBand:
+    """How far a price may be from the reference price: multipliers of it, by side.
+
+    Attributes:
+        buy_up, buy_down, sell_up, sell_down: such as 1.2 and 0.8.
+        minutes: of the average that stands in where there is no reference price;
+            0: the last trade's price.
+    """
+
+    buy_up: Decimal
+    buy_down: Decimal
+    sell_up: Decimal
+    sell_down: Decimal
+    minutes: int = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +96,15 @@ class Instrument:
         step_size: smallest quantity step.
         max_notional: None where the exchange sets none.
         session: when a `day` order ends; see `clock.session_end`.
-        version: of the rule set this came with; a plan remembers it.
+        version: of these rules; a plan remembers it.
+        code: the exchange's own spelling of the symbol.
+        status: `trading`, or why no new order is taken now.
+        min_price, max_price: None where the exchange sets none.
+        price_band: limits around a reference price, or None.
+        max_open_orders, max_stop_orders: on this instrument, per account.
+        max_position: base units held and being bought, or None.
+        order_types: what it takes; None: all that the exchange offers.
+        permissions: the account needs one of each set.
     """
 
     symbol: str
@@ -72,9 +121,56 @@ class Instrument:
     quantity_decimals: int
     session: str
     version: str
+    code: str = ""
+    status: str = "trading"
+    min_price: Decimal | None = None
+    max_price: Decimal | None = None
+    price_band: PriceBand | None = None
+    max_open_orders: int | None = None
+    max_stop_orders: int | None = None
+    max_position: Decimal | None = None
+    order_types: frozenset[str] | None = None
+    permissions: tuple[frozenset[str], ...] = ()
 
     def price_violation(self, price: Decimal) -> Violation | None:
         """Return what is wrong with `price`, or None."""
+        return self._tick_violation(price) or self._price_bounds_violation(price)
+
+    def _price_bounds_violation(self, price: Decimal) -> Violation | None:
+        if self.min_price is not None and price < self.min_price:
+            limit, word = self.min_price, "at least"
+        elif self.max_price is not None and price > self.max_price:
+            limit, word = self.max_price, "at most"
+        else:
+            return None
+        return Violation(
+            "tick_size",
+            f"price must be {word} {to_text(limit)} {self.quote}, was {to_text(price)}",
+            limit,
+            (limit,),
+        )
+
+    def band_violation(self, side: str, price: Decimal, reference: Decimal) -> Violation | None:
+        """Return what is wrong with `price` around the reference price, or None."""
+        band = self.price_band
+        if band is None:
+            return None
+        down, up = (band.buy_down, band.buy_up) if side == "buy" else (band.sell_down, band.sell_up)
+        low, high = reference * down, reference * up
+        if low <= price <= high:
+            return None
+        limit = low if price < low else high
+        near = round_up(low, self.tick_size) if price < low else round_down(high, self.tick_size)
+        return Violation(
+            "exchange_band",
+            f"price must be from {to_text(low)} to {to_text(high)} {self.quote}, {to_text(down)} "
+            f"to {to_text(up)} times the exchange's reference price {to_text(reference)}, "
+            f"was {to_text(price)}",
+            limit,
+            (near,),
+        )
+
+    def _tick_violation(self, price: Decimal) -> Violation | None:
         if is_multiple(price, self.tick_size):
             return None
         near = _around(price, self.tick_size, self.tick_size)

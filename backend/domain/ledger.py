@@ -17,7 +17,8 @@ class FeeSchedule:
 
     Attributes:
         maker, taker: fraction of the notional: 0.001 is 0.1 %.
-        currency: `quote`, `base`, or the name of a third asset.
+        currency: `quote`, `base`, `received` (what the order brings in), or the name of a
+            third asset.
     """
 
     maker: Decimal
@@ -29,11 +30,14 @@ class FeeSchedule:
         """Return the dearer of the two rates."""
         return max(self.maker, self.taker)
 
-    def unit(self, instrument: Instrument) -> str:
-        """Return the currency in which a fee on `instrument` is charged."""
-        if self.currency == "quote":
+    def unit(self, instrument: Instrument, side: Side) -> str:
+        """Return the currency in which the fee of an order on `instrument` is charged."""
+        currency = self.currency
+        if currency == "received":
+            currency = "base" if side is Side.BUY else "quote"
+        if currency == "quote":
             return instrument.quote
-        return instrument.base if self.currency == "base" else self.currency
+        return instrument.base if currency == "base" else currency
 
 
 def fee_for(notional: Decimal, rate: Decimal, price: Decimal = Decimal(1)) -> Decimal:
@@ -59,7 +63,7 @@ def reservation(
         fee_price: quote currency per unit of a third fee asset; None otherwise.
     """
     notional = quantity * worst_price
-    unit = fees.unit(instrument)
+    unit = fees.unit(instrument, side)
     held = {instrument.quote: notional} if side is Side.BUY else {instrument.base: quantity}
     incoming = instrument.base if side is Side.BUY else instrument.quote
     if fees.worst and unit != incoming:

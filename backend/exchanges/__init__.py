@@ -1,7 +1,9 @@
 """The exchange protocol. Each module of this folder is an exchange, named by its file.
 
 `connect(account, context)` in that module returns an `Exchange` bound to one
-account. A newcomer adds one file; the contract suite runs on every file found.
+account, `open_market(environment, context)` what the exchange tells everybody: see
+`ExchangeModule` and `kb/exchanges/README.md`. A newcomer adds one module; the contract
+suite runs on every one found.
 
 A `submit` ends in exactly one way: an `OrderReport`, `ExchangeRejected` (a code on
 that exchange's closed list), `ExchangeUnavailable` (no byte was written) or
@@ -10,7 +12,7 @@ that exchange's closed list), `ExchangeUnavailable` (no byte was written) or
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -19,10 +21,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from backend.domain.clock import Clock
-from backend.domain.instrument import Instrument
+from backend.domain.errors import ExchangeUnavailable
+from backend.domain.instrument import Currency, Instrument
 from backend.domain.ledger import FeeSchedule
 from backend.domain.order import Fill, Order, OrderReport, OrderType, TimeInForce
 from backend.domain.quote import Prices, Quote
+from backend.domain.secret import Credentials
 
 if TYPE_CHECKING:
     from backend.exchanges.paper.faults import FaultScript
@@ -47,6 +51,7 @@ class Capabilities:
             the look-up is authoritative.
         absence_spacing: between two of them.
         band_bps: how far from the locked price a market order may fill by default.
+        look_up_every: least time between two look-ups of one unsettled order.
         poll_every: how often open orders are read in bulk beside the stream.
     """
 
@@ -62,6 +67,7 @@ class Capabilities:
     poll_every: timedelta
     stream: bool
     sub_accounts: bool
+    look_up_every: timedelta = timedelta()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,7 @@ class AccountKey:
     Attributes:
         identifier: the exchange's own name for it.
         settings: what `account add` stored for this exchange, as text.
+        credentials: by the names that the exchange declares; empty where it needs none.
     """
 
     exchange: str
@@ -78,6 +85,98 @@ class AccountKey:
     environment: str
     currency: str
     settings: Mapping[str, str] = field(default_factory=dict)
+    credentials: Credentials = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What the exchange itself says of a key.
+
+    Attributes:
+        identifier: the account it belongs to.
+        may_withdraw: None where the exchange does not tell.
+        permissions: in the exchange's own words.
+    """
+
+    identifier: str
+    may_trade: bool
+    may_withdraw: bool | None
+    permissions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What can be traded under which rules: one good set of the exchange's own documents.
+
+    Attributes:
+        version: changes whenever anything in it does.
+        instruments: by symbol; currencies: by code.
+    """
+
+    version: str
+    as_of: datetime
+    instruments: Mapping[str, Instrument]
+    currencies: Mapping[str, Currency]
+
+
+class Market(Protocol):
+    """What an exchange tells everybody in one environment: no key is needed.
+
+    Attributes:
+        prices: the touch of its books.
+    """
+
+    prices: Prices
+
+    async def fetch_metadata(self) -> bytes:
+        """Return the exchange's documents of what can be traded, whole, as JSON.
+
+        Raises:
+            ExchangeUnavailable, OutcomeUnknown, ExchangeRejected: no usable answer.
+        """
+        ...
+
+    def read_metadata(self, content: bytes, as_of: datetime) -> Metadata:
+        """Return what the documents say.
+
+        Raises:
+            ValueError: they are not what they should be, or name nothing to trade.
+        """
+        ...
+
+    async def reference_price(self, symbol: str) -> Decimal | None:
+        """Return the price that the instrument's `price_band` is around, or None."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class Catalogue(Protocol):
+    """The markets in use, shared by all accounts of this process."""
+
+    def market(self, exchange: str, environment: str) -> Market:
+        """Return the public side of an exchange, opened the first time."""
+        ...
+
+    def metadata(self, exchange: str, environment: str) -> Metadata:
+        """Return the last good set.
+
+        Raises:
+            ExchangeUnavailable: there never was one.
+        """
+        ...
+
+
+class NoCatalogue:
+    """For exchanges that need no other's rules or prices."""
+
+    def market(self, exchange: str, environment: str) -> Market:
+        raise ExchangeUnavailable(f"nothing is known of {exchange} here")
+
+    def metadata(self, exchange: str, environment: str) -> Metadata:
+        raise ExchangeUnavailable(f"nothing is known of {exchange} here")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +187,16 @@ class Context:
         home: the folder for its own durable state.
         prices: quotes for exchanges that have none of their own.
         faults: what the paper exchange shall do wrong, for tests; None in production.
+        simulators: addresses on loopback that stand for an exchange's testnet, by its name,
+            in the order the exchange declares; never for live.
     """
 
     home: Path
     clock: Clock
     prices: Prices
     faults: FaultScript | None = None
+    catalogue: Catalogue = field(default_factory=NoCatalogue)
+    simulators: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,47 +210,78 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One message of a private stream. `sequence` grows by one; a hole is a gap."""
+    """One message of a private stream.
 
-    sequence: int
-    report: OrderReport
+    Attributes:
+        report: news of one order; None: something may have been missed up to here, so
+            everything is looked up. A stream begins with one of these.
+    """
+
+    report: OrderReport | None
 
 
 class Exchange(Protocol):
     """One account at one exchange.
 
-    Look-ups raise `ExchangeUnavailable` or `OutcomeUnknown` when they got no
-    answer: that is no evidence of anything.
+    Look-ups raise one of `errors.NO_ANSWER` or `RateLimited` when they got no answer:
+    that is no evidence of anything.
     """
 
     capabilities: Capabilities
 
-    async def instruments(self) -> Sequence[Instrument]:
+    async def identity(self) -> Identity:
+        """Return whom the exchange says this connection belongs to."""
+        ...
+
+    async def metadata(self) -> Metadata:
         """Return everything that can be traded, under its present rules."""
         ...
 
-    async def fees(self) -> FeeSchedule:
-        """Return what this account pays."""
+    async def fees(self, symbol: str | None = None) -> FeeSchedule:
+        """Return what this account pays on `symbol`; None: where nothing else is known."""
         ...
 
     async def quote(self, symbol: str) -> Quote | None:
         """Return the touch of this exchange's own book."""
         ...
 
+    async def reference_price(self, symbol: str) -> Decimal | None:
+        """Return the price that the instrument's `price_band` is around, or None."""
+        ...
+
     async def now(self) -> datetime:
         """Return the exchange's clock."""
+        ...
+
+    async def prepare(self) -> datetime:
+        """Make ready to send one order at once, and return the exchange's clock.
+
+        Everything that can wait or fail happens here: connection, clock, room in the
+        rate limits.
+
+        Raises:
+            ExchangeUnavailable, RateLimited: nothing was sent.
+        """
         ...
 
     async def submit(self, order: Order) -> OrderReport:
         """Send one order, once."""
         ...
 
-    async def cancel(self, client_order_id: str, symbol: str) -> None:
+    async def cancel(
+        self, client_order_id: str, symbol: str, exchange_order_id: str | None = None
+    ) -> None:
         """Ask for a cancel. An answer is no proof: look the order up."""
         ...
 
-    async def find(self, client_order_id: str, symbol: str) -> OrderReport | None:
-        """Return the order with all its fills, or None: an authenticated "not found"."""
+    async def find(
+        self, client_order_id: str, symbol: str, exchange_order_id: str | None = None
+    ) -> OrderReport | None:
+        """Return the order with all its fills, or None: an authenticated "not found".
+
+        Args:
+            exchange_order_id: where it is known, it is the safer key.
+        """
         ...
 
     async def open_orders(self) -> Sequence[OrderReport]:
@@ -166,8 +300,11 @@ class Exchange(Protocol):
         """Return every non-zero balance."""
         ...
 
-    def events(self, after: int | None = None) -> AsyncIterator[Event]:
-        """Stream reports of this account's orders: after that event, None: from now on."""
+    def events(self) -> AsyncGenerator[Event, None]:
+        """Stream news of this account's orders from now on; see `Event`.
+
+        Ends by raising one of `errors.NO_ANSWER`; the caller comes back later.
+        """
         ...
 
     async def close(self) -> None:
@@ -176,18 +313,28 @@ class Exchange(Protocol):
 
 
 class ExchangeModule(Protocol):
-    """What each file of this folder offers.
+    """What each module of this folder offers.
 
-    `SETTINGS` names each `account add` option with its default and a sentence of help.
-    An exchange whose accounts are ours to make also offers `open_account` and
-    `reset_account`; only paper does.
+    `SETTINGS` names each `account add` option with its default and a sentence of help;
+    `CREDENTIALS` names each part of a key with a sentence of help.
+    A real exchange offers `open_market`. An exchange whose accounts are ours to make
+    offers `open_account` and `reset_account` instead; only paper does.
     """
 
     CAPABILITIES: Capabilities
     SETTINGS: Mapping[str, tuple[str, str]]
+    CREDENTIALS: Mapping[str, str]
 
     async def connect(self, account: AccountKey, context: Context) -> Exchange:
-        """Return the exchange bound to `account`."""
+        """Return the exchange bound to `account`.
+
+        Raises:
+            ValueError: a setting or a credential is malformed; the sentence shows no secret.
+        """
+        ...
+
+    def open_market(self, environment: str, context: Context) -> Market:
+        """Return the public side of one environment. Connects when first asked."""
         ...
 
     async def open_account(self, account: AccountKey, context: Context, **opening: Any) -> None:
@@ -197,3 +344,8 @@ class ExchangeModule(Protocol):
     async def reset_account(self, account: AccountKey, context: Context) -> None:
         """Put the account back to its opening balance and cancel its live orders."""
         ...
+
+
+def is_real(module: ExchangeModule) -> bool:
+    """Say whether the exchange exists outside this program."""
+    return hasattr(module, "open_market")

@@ -73,6 +73,10 @@ class RiskView:
         kill_switch: the engaged switch that covers this order, in words, or None.
         twin: another recent trade with the same order, or None.
         daily_notional: confirmed today (ET) by this principal here, account currency.
+        reference_price: what the exchange's price band is around; None when not known.
+        permissions: what the exchange lets the account do, in its own words.
+        open_orders, stop_orders: live orders of the account on the instrument.
+        base_position: base units owned and being bought; None when not known.
     """
 
     now: datetime
@@ -94,6 +98,11 @@ class RiskView:
     orders_last_minute: int
     daily_notional: Decimal
     twin: str | None
+    reference_price: Decimal | None = None
+    permissions: frozenset[str] = frozenset()
+    open_orders: int = 0
+    stop_orders: int = 0
+    base_position: Decimal | None = None
 
 
 @dataclass(slots=True)

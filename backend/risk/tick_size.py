@@ -1,4 +1,4 @@
-"""Block a limit or stop price that is not on the instrument's tick. Nothing is rounded."""
+"""Block a price that is not on the instrument's tick, or outside its bounds. Nothing is rounded."""
 
 from backend.risk import ALWAYS, Finding, RiskView, from_violation
 
@@ -8,9 +8,9 @@ LIMIT = ALWAYS
 
 def check(view: RiskView, limit: str) -> Finding:
     rule = view.instrument
-    prices = [p for p in (view.terms.limit_price, view.terms.stop_price) if p is not None]
-    for price in prices:
+    given = [p for p in (view.terms.limit_price, view.terms.stop_price) if p is not None]
+    for price in (*given, view.worst_price):
         if violation := rule.price_violation(price):
             return from_violation(violation, price, rule.tick_size, rule.quote)
-    value = prices[0] if prices else view.price
+    value = given[0] if given else view.price
     return from_violation(None, value, rule.tick_size, rule.quote)

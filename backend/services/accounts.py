@@ -1,8 +1,7 @@
-"""Accounts: add, enable, disable, delete, reset, and what each may see of them."""
+"""Accounts once they are there. `onboarding` adds them and sets their credentials."""
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -11,113 +10,17 @@ from backend.domain.clock import from_row, to_et
 from backend.domain.errors import NotFound, Refused
 from backend.domain.money import BPS, padded, parse_positive, stored
 from backend.domain.trade import CancelReason
-from backend.exchanges import AccountKey, ExchangeModule
-from backend.services import Desk, account_key, market
+from backend.services import Desk, account_key, market, vault
 from backend.services.expiry import cancel_pending
 from backend.store import accounts, audit, ledger, orders, trades
 from backend.store.accounts import Account
 from backend.store.tokens import Token
 
-_IDENTIFIER = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
-_NAME = re.compile(r"[A-Za-z0-9 _.-]{1,64}", re.ASCII)
-_CURRENCY = re.compile(r"[A-Z0-9]{2,10}", re.ASCII)
+NAME = re.compile(r"[A-Za-z0-9 _.-]{1,64}", re.ASCII)
 _MOST_INSTRUMENTS = 50
-
-# Of a paper account, where nothing else is said; in its currency.
-OPENING_BALANCE = Decimal(100_000)
 
 # Beside the limits of the risk checks.
 EXTRA_LIMITS = ("approval_threshold", "band_bps")
-
-
-@dataclass(frozen=True, slots=True)
-class NewAccount:
-    """What `account add` asks for.
-
-    Attributes:
-        balance: opening balance of a paper account, in `currency`.
-        settings: the exchange's own options, as text.
-        limits: limit by check name, as text; or `approval_threshold`, `band_bps`.
-    """
-
-    exchange: str
-    identifier: str
-    name: str
-    currency: str = "USD"
-    balance: Decimal = OPENING_BALANCE
-    settings: Mapping[str, str] = field(default_factory=dict)
-    limits: Mapping[str, str] = field(default_factory=dict)
-
-
-async def add(desk: Desk, actor: str, new: NewAccount) -> dict[str, Any]:
-    """Add an account, with its balances as the exchange tells them.
-
-    Raises:
-        Refused: a malformed value, an unknown exchange, or `account_exists`.
-    """
-    module = _checked(desk, new)
-    environment = min(module.CAPABILITIES.environments)
-    key = AccountKey(new.exchange, new.identifier, environment, new.currency, new.settings)
-    # Before the exchange is asked: it may open anew what never traded there.
-    await desk.database.read(lambda tx: _refuse_known(tx, new))
-    try:
-        await module.open_account(key, desk.context, balance=new.balance)
-    except ValueError as error:
-        raise Refused(str(error)) from None
-    connected = await module.connect(key, desk.context)
-    try:
-        opening = await connected.balances()
-    finally:
-        await connected.close()
-
-    def body(tx: Transaction) -> Account:
-        _refuse_known(tx, new)
-        made = accounts.insert(
-            tx,
-            exchange=new.exchange,
-            identifier=new.identifier,
-            name=new.name,
-            environment=environment,
-            currency=new.currency,
-            settings=new.settings,
-            limits=new.limits,
-        )
-        for balance in opening:
-            ledger.adjust(tx, made.number, balance.currency, balance.total, "opening")
-        audit.append(
-            tx,
-            "account.added",
-            actor,
-            account=made.number,
-            account_id=made.id,
-            environment=environment,
-            opening={b.currency: format(b.total, "f") for b in opening},
-            limits=dict(new.limits),
-        )
-        return made
-
-    return accounts.public(await desk.database.write(body))
-
-
-def _refuse_known(tx: Transaction, new: NewAccount) -> None:
-    account_id = f"{new.exchange}:{new.identifier}"
-    if accounts.find(tx, account_id) is not None:
-        raise Refused(f"account {account_id} is already configured", "account_exists")
-
-
-def _checked(desk: Desk, new: NewAccount) -> ExchangeModule:
-    if new.exchange not in desk.exchanges:
-        known = ", ".join(desk.exchanges)
-        raise Refused(f"exchange must be one of {known}, was {new.exchange[:40]!r}")
-    for label, text, pattern in (
-        ("identifier", new.identifier, _IDENTIFIER),
-        ("name", new.name, _NAME),
-        ("currency", new.currency, _CURRENCY),
-    ):
-        if not pattern.fullmatch(text):
-            raise Refused(f"{label} must match {pattern.pattern}")
-    check_limits(desk, new.limits)
-    return desk.exchanges[new.exchange]
 
 
 def check_limits(desk: Desk, limits: Mapping[str, str]) -> None:
@@ -134,17 +37,6 @@ def check_limits(desk: Desk, limits: Mapping[str, str]) -> None:
             desk.checks[name].LIMIT.parse(text)
         except ValueError as error:
             raise Refused(f"limit {name} {error}") from None
-
-
-async def ensure_paper_main(desk: Desk, opening: Decimal = OPENING_BALANCE) -> None:
-    """Make `paper:main` on first start: `opening` USD, no fees."""
-    found = await desk.database.read(lambda tx: accounts.find(tx, "paper:main"))
-    if found is None and "paper" in desk.exchanges:
-        try:
-            await add(desk, "system", NewAccount("paper", "main", "main", balance=opening))
-        except Refused as error:
-            if error.code != "account_exists":  # Another process was first.
-                raise
 
 
 async def set_enabled(desk: Desk, actor: str, account: Account, enabled: bool) -> dict[str, Any]:
@@ -182,21 +74,49 @@ async def set_limits(
     return await desk.database.write(body)
 
 
+async def rename(desk: Desk, actor: str, account: Account, name: str) -> dict[str, Any]:
+    """Change an account's label."""
+    if not NAME.fullmatch(name):
+        raise Refused(f"name must match {NAME.pattern}")
+
+    def body(tx: Transaction) -> dict[str, Any]:
+        accounts.rename(tx, account.number, name)
+        audit.append(tx, "account.renamed", actor, account=account.number, name=name)
+        return accounts.public(accounts.by_number(tx, account.number))
+
+    return await desk.database.write(body)
+
+
 async def delete(desk: Desk, actor: str, account: Account) -> dict[str, Any]:
-    """Delete an account that never traded. One that did is part of the record: disable it.
+    """Delete an account and shred its credentials. What it traded stays in the record.
 
     Raises:
-        Refused: `account_in_use`.
+        Refused: `account_in_use`: an order of it lives.
     """
 
     def body(tx: Transaction) -> None:
-        if accounts.has_trades(tx, account.number):
+        live = [order.trade_id for order in orders.live(tx, account.number)]
+        if live:
             raise Refused(
-                f"{account.id} has traded and stays in the record; disable it instead",
+                f"{account.id} has live orders: {', '.join(live[:3])}; disable it, cancel them "
+                "and delete it when they have ended",
                 "account_in_use",
+                live_orders=live,
             )
-        accounts.delete(tx, account.number)
-        audit.append(tx, "account.deleted", actor, account_id=account.id)
+        ended = cancel_pending(tx, account.number, actor, CancelReason.ACCOUNT_DISABLED)
+        shredded = vault.shred(tx, account)
+        if accounts.has_trades(tx, account.number):
+            accounts.hide(tx, account.number)
+        else:
+            accounts.delete(tx, account.number)
+        audit.append(
+            tx,
+            "account.deleted",
+            actor,
+            account_id=account.id,
+            cancelled_plans=ended,
+            credentials_shredded=shredded,
+        )
 
     await desk.database.write(body)
     await desk.disconnect(account)
@@ -266,7 +186,9 @@ async def info(desk: Desk, caller: Token, account: Account, symbol: str | None) 
     """
     exchange = await desk.exchange(account)
     with market.unanswered():
-        fees = await exchange.fees()
+        fees = await exchange.fees(
+            symbol and (await market.instrument(desk, account, symbol)).symbol
+        )
     known = await market.instruments(desk, account)
     if symbol is not None:
         chosen = [await market.instrument(desk, account, symbol)]
@@ -286,6 +208,8 @@ async def info(desk: Desk, caller: Token, account: Account, symbol: str | None) 
             "currency": fees.currency,
         },
         "permissions": sorted(caller.scopes),
+        "exchange_permissions": list(account.permissions),
+        "sub_accounts": offered.sub_accounts,
         "order_types": sorted(offered.order_types),
         "times_in_force": sorted(offered.times_in_force),
         "balances": [

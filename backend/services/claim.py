@@ -176,7 +176,7 @@ def _changed(trade: Trade, what: str) -> Refused:
 def _pricing(trade: Trade, facts: Facts) -> Pricing:
     """Return the planned prices with what they would need at today's fees."""
     reserved = None
-    unit = facts.fees.unit(facts.instrument)
+    unit = facts.fees.unit(facts.instrument, trade.side)
     priced = unit in (facts.instrument.base, facts.instrument.quote) or facts.fee_price
     if priced or not facts.fees.worst:
         reserved = arithmetic.reservation(

@@ -23,9 +23,10 @@ from backend.domain.errors import (
     ExchangeUnavailable,
     ExecError,
     OutcomeUnknown,
+    RateLimited,
     Refused,
 )
-from backend.domain.order import OrderReport
+from backend.domain.order import FINAL, OrderReport, TimeInForce
 from backend.domain.trade import TradeStatus
 from backend.exchanges import Exchange
 from backend.services import Desk, log, market, planning, settle, views
@@ -37,6 +38,7 @@ from backend.store.tokens import Token
 
 ANSWER_WITHIN_S = 10.0
 SEND_WITHIN_S = 1.0
+_AT_ONCE = (TimeInForce.IOC, TimeInForce.FOK)
 
 
 async def confirm(
@@ -88,9 +90,9 @@ async def _execute(desk: Desk, caller: Token, trade_id: str) -> None:
             lambda tx: not_pending(tx, trades.get(tx, trade_id), account)
         )
     exchange = await desk.exchange(account)
-    facts = await planning.gather(desk, account, trade.symbol)
+    facts = await planning.gather(desk, account, trade.symbol, trade.side)
     with market.unanswered():
-        sign_time = await exchange.now()
+        sign_time = await exchange.prepare()
     claimed = await desk.database.write(
         lambda tx: claim(tx, desk, caller, trade_id, facts, sign_time)
     )
@@ -119,7 +121,7 @@ async def _send(desk: Desk, exchange: Exchange, claimed: Claimed) -> None:
         await desk.database.write(
             lambda tx: settle.rejected(tx, account, order.client_order_id, why)
         )
-    except ExchangeUnavailable as error:
+    except (ExchangeUnavailable, RateLimited) as error:
         why = error.detail
         await desk.database.write(
             lambda tx: settle.not_sent(tx, account, order.client_order_id, why)
@@ -131,6 +133,9 @@ async def _send(desk: Desk, exchange: Exchange, claimed: Claimed) -> None:
         )
     else:
         await take_report(desk, account, exchange, report, "submit")
+        if report.state not in FINAL and order.terms.time_in_force in _AT_ONCE:
+            # It cannot rest, and the answer did not say how it ended.
+            await _look_once(desk, account, exchange, report)
 
 
 def _too_late(desk: Desk, claimed: Claimed) -> bool:
@@ -156,14 +161,16 @@ async def take_report(
         )
     if left.cancel_now:
         log.warning("order.lives_after_its_end", trade_id=report.client_order_id)
-        await request_cancel(exchange, report.client_order_id, report.symbol)
+        await request_cancel(
+            exchange, report.client_order_id, report.symbol, report.exchange_order_id
+        )
     if left.fills_missing or left.cancel_now:
         await _look_once(desk, account, exchange, report)
 
 
 async def _look_once(desk: Desk, account: Account, exchange: Exchange, report: OrderReport) -> None:
     try:
-        found = await exchange.find(report.client_order_id, report.symbol)
+        found = await exchange.find(report.client_order_id, report.symbol, report.exchange_order_id)
     except NO_ANSWER as error:
         # No evidence, and no reason to doubt what was settled: reconcile asks again.
         log.info("look_up.no_evidence", trade_id=report.client_order_id, detail=error.detail)
@@ -172,9 +179,11 @@ async def _look_once(desk: Desk, account: Account, exchange: Exchange, report: O
         await desk.database.write(lambda tx: settle.report(tx, account, found, "look-up"))
 
 
-async def request_cancel(exchange: Exchange, trade_id: str, symbol: str) -> None:
+async def request_cancel(
+    exchange: Exchange, trade_id: str, symbol: str, exchange_order_id: str | None
+) -> None:
     """Ask the exchange to cancel. No answer is evidence: the order is looked up after."""
     try:
-        await exchange.cancel(trade_id, symbol)
+        await exchange.cancel(trade_id, symbol, exchange_order_id)
     except NO_ANSWER as error:
         log.info("cancel.no_evidence", trade_id=trade_id, detail=error.detail)

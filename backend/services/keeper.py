@@ -5,14 +5,18 @@ waits for it: whoever looks at a plan expires it, and every settle is idempotent
 """
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Iterable
+from contextlib import aclosing, suppress
 from datetime import timedelta
+from functools import partial
+
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from backend.domain.errors import NO_ANSWER, ExecError, Refused
-from backend.services import Desk, log
+from backend.services import Desk, log, metadata
 from backend.services.execution import take_report
 from backend.services.expiry import sweep
-from backend.services.reconcile import reconcile, reconcile_all
+from backend.services.reconcile import forget_trouble, note_outcome, reconcile, reconcile_all
 from backend.store import accounts, controls
 from backend.store.accounts import Account
 
@@ -20,6 +24,7 @@ LEASE = "keeper"
 _LEASE_TTL = timedelta(seconds=5)
 _EVERY_S = 1.0
 _RECONNECT_S = 1.0
+_RECONNECT_MOST_S = 30.0
 
 
 class Keeper:
@@ -28,6 +33,8 @@ class Keeper:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._streams: dict[int, asyncio.Task[None]] = {}
+        self._rounds: dict[int, asyncio.Task[None]] = {}
+        self._refreshing: asyncio.Task[None] | None = None
         self._loop: asyncio.Task[None] | None = None
         self._stopping = False
 
@@ -53,20 +60,21 @@ class Keeper:
             self._loop.cancel()
             await asyncio.gather(self._loop, return_exceptions=True)
         await self._end_streams()
+        await _end([*self._rounds.values(), *([self._refreshing] if self._refreshing else [])])
         desk = self._desk
         with suppress(Refused):  # Then the lease ends by itself.
             await desk.database.write(lambda tx: controls.drop_lease(tx, LEASE, desk.process))
 
     async def _end_streams(self) -> None:
-        for task in self._streams.values():
-            task.cancel()
-        await asyncio.gather(*self._streams.values(), return_exceptions=True)
+        await _end(self._streams.values())
         self._streams.clear()
 
     async def _run(self) -> None:
         while True:
             try:
-                if await self.tick():
+                if await self._take_lease():
+                    await self._desk.database.write(sweep)
+                    await self._start_rounds()
                     await self._follow_streams()
                 else:
                     await self._end_streams()
@@ -78,13 +86,39 @@ class Keeper:
     async def tick(self) -> bool:
         """Sweep and reconcile once, if this process has the lease. Returns whether it has."""
         desk = self._desk
-        mine = await desk.database.write(
-            lambda tx: controls.take_lease(tx, LEASE, desk.process, _LEASE_TTL)
-        )
+        mine = await self._take_lease()
         if mine:
             await desk.database.write(sweep)
+            await desk.markets.refresh_due(await self._sources())
             await reconcile_all(desk)
         return mine
+
+    async def _take_lease(self) -> bool:
+        desk = self._desk
+        return await desk.database.write(
+            lambda tx: controls.take_lease(tx, LEASE, desk.process, _LEASE_TTL)
+        )
+
+    async def _sources(self) -> set[tuple[str, str]]:
+        """Return whose rules are in use."""
+        desk = self._desk
+        known = await desk.database.read(accounts.all_accounts)
+        return {s for a in known if (s := metadata.source(a, desk.exchanges[a.exchange]))}
+
+    async def _start_rounds(self) -> None:
+        """Reconcile each account on its own: a slow exchange holds up no other."""
+        desk = self._desk
+        known = await desk.database.read(accounts.all_accounts)
+        forget_trouble(desk, known)
+        for account in known:
+            running = self._rounds.get(account.number)
+            if running is None or running.done():
+                task = asyncio.create_task(reconcile(desk, account), name=f"round {account.id}")
+                task.add_done_callback(partial(_round_ended, desk, account))
+                self._rounds[account.number] = task
+        if self._refreshing is None or self._refreshing.done():
+            due = desk.markets.refresh_due(await self._sources())
+            self._refreshing = asyncio.create_task(due, name="refresh rules")
 
     async def _follow_streams(self) -> None:
         known = await self._desk.database.read(accounts.all_accounts)
@@ -101,18 +135,43 @@ class Keeper:
                 )
 
     async def _follow(self, account: Account) -> None:
-        """Settle what the private stream brings. After each break, ask for everything once."""
-        desk = self._desk
-        exchange = await desk.exchange(account)
-        seen: int | None = None
+        """Settle what the private stream brings, for ever; wait longer after each failure."""
         while True:
-            try:
-                async for event in exchange.events(seen):
-                    if seen is not None and event.sequence > seen + 1:
-                        await reconcile(desk, account)  # A gap: the look-up fills it.
-                    seen = max(seen or 0, event.sequence)
-                    await take_report(desk, account, exchange, event.report, "stream")
-            except NO_ANSWER as error:
-                log.warning("stream.broken", account_id=account.id, detail=error.detail)
+            patiently = AsyncRetrying(
+                retry=retry_if_exception_type(NO_ANSWER),
+                wait=wait_random_exponential(multiplier=_RECONNECT_S, max=_RECONNECT_MOST_S),
+            )
+            async for attempt in patiently:
+                with attempt:
+                    await self._listen(account.number)
             await asyncio.sleep(_RECONNECT_S)
-            await reconcile(desk, account)
+
+    async def _listen(self, number: int) -> None:
+        """Follow one connection until it breaks; raise only if it never brought anything."""
+        desk = self._desk
+        account = await desk.database.read(lambda tx: accounts.by_number(tx, number))
+        exchange, heard = await desk.exchange(account), False
+        try:
+            async with aclosing(exchange.events()) as events:
+                async for event in events:
+                    heard = True
+                    if event.report is None:  # Something may have been missed.
+                        await reconcile(desk, account, whole=True)
+                    else:
+                        await take_report(desk, account, exchange, event.report, "stream")
+        except NO_ANSWER as error:
+            log.warning("stream.broken", account_id=account.id, detail=error.detail)
+            if not heard:
+                raise
+
+
+def _round_ended(desk: Desk, account: Account, task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        note_outcome(desk, account, task.exception())
+
+
+async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    ended = list(tasks)
+    for task in ended:
+        task.cancel()
+    await asyncio.gather(*ended, return_exceptions=True)

@@ -1,17 +1,25 @@
 """Instruments, quotes and conversions, as an account's exchange sees them."""
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
 from backend.domain.clock import to_et
-from backend.domain.errors import ExchangeUnavailable, OutcomeUnknown, Refused
+from backend.domain.errors import (
+    NO_ANSWER,
+    ExchangeRejected,
+    ExchangeUnavailable,
+    OutcomeUnknown,
+    Refused,
+)
 from backend.domain.instrument import Instrument, normalise_symbol
 from backend.domain.money import padded
+from backend.domain.order import OrderType
 from backend.domain.quote import Quote
-from backend.services import Desk
+from backend.exchanges import Capabilities, Metadata
+from backend.services import Desk, metadata
 from backend.store.accounts import Account
 
 
@@ -20,21 +28,29 @@ def unanswered() -> Iterator[None]:
     """Turn a look-up without an answer into `ExchangeUnavailable`: nothing was sent."""
     try:
         yield
-    except OutcomeUnknown as error:
+    except (OutcomeUnknown, ExchangeRejected) as error:
         raise ExchangeUnavailable(
             f"the exchange did not answer a look-up ({error.detail}); nothing was sent"
         ) from error
 
 
-async def instruments(desk: Desk, account: Account) -> dict[str, Instrument]:
-    """Return what the account's exchange lets it trade, by symbol.
+async def rules(desk: Desk, account: Account) -> Metadata:
+    """Return what can be traded at the account's exchange; no key is needed to know it.
 
     Raises:
-        ExchangeUnavailable: it did not answer.
+        ExchangeUnavailable: nothing is known of it.
     """
+    wanted = metadata.source(account, desk.exchanges[account.exchange])
+    if wanted is not None:
+        return await desk.markets.require(*wanted)
     exchange = await desk.exchange(account)
     with unanswered():
-        return {i.symbol: i for i in await exchange.instruments()}
+        return await exchange.metadata()
+
+
+async def instruments(desk: Desk, account: Account) -> Mapping[str, Instrument]:
+    """Return what the account's exchange lists, by symbol."""
+    return (await rules(desk, account)).instruments
 
 
 async def instrument(desk: Desk, account: Account, symbol_text: str) -> Instrument:
@@ -48,6 +64,8 @@ async def instrument(desk: Desk, account: Account, symbol_text: str) -> Instrume
     if symbol in known:
         return known[symbol]
     flat = {name.replace("/", ""): name for name in known}
+    if "/" not in symbol and symbol in flat:
+        return known[flat[symbol]]  # The exchange's own spelling: BTCUSDT is BTC/USDT.
     near = [flat[name] for name in difflib.get_close_matches(symbol.replace("/", ""), flat, 3)]
     hint = f"did you mean {' or '.join(near)}?" if near else "see list_markets"
     raise Refused(f"{symbol} cannot be traded on {account.exchange}; {hint}", "unknown_symbol")
@@ -58,7 +76,7 @@ async def quote(desk: Desk, account: Account, symbol: str) -> Quote | None:
     exchange = await desk.exchange(account)
     try:
         return await exchange.quote(symbol)
-    except (ExchangeUnavailable, OutcomeUnknown):
+    except NO_ANSWER:
         return None
 
 
@@ -104,7 +122,17 @@ async def price(desk: Desk, account: Account, symbol_text: str) -> dict[str, Any
 
 
 def shown_instrument(known: Instrument) -> dict[str, Any]:
-    """Return the JSON object of an instrument's rules."""
+    """Return the JSON object of an instrument's rules, without what the exchange leaves open."""
+    band = known.price_band
+    bounds = {
+        "code": known.code or None,
+        "min_price": known.min_price,
+        "max_price": known.max_price,
+        "max_open_orders": known.max_open_orders,
+        "max_position": known.max_position,
+        "price_band": band
+        and {"buy": [band.buy_down, band.buy_up], "sell": [band.sell_down, band.sell_up]},
+    }
     return {
         "symbol": known.symbol,
         "name": known.name,
@@ -119,8 +147,18 @@ def shown_instrument(known: Instrument) -> dict[str, Any]:
         "min_notional": known.min_notional,
         "max_notional": known.max_notional,
         "session": known.session,
+        "status": known.status,
         "rules_version": known.version,
+        **{name: value for name, value in bounds.items() if value is not None},
     }
+
+
+def offered_types(known: Instrument, offered: Capabilities) -> set[str]:
+    """Return the order types that the instrument takes; a market order goes out as a limit."""
+    if known.order_types is None:
+        return set(offered.order_types)
+    also = {OrderType.MARKET} if OrderType.LIMIT in known.order_types else set()
+    return {kind for kind in offered.order_types if kind in known.order_types | also}
 
 
 async def market(desk: Desk, account: Account, symbol_text: str) -> dict[str, Any]:
@@ -137,7 +175,7 @@ async def market(desk: Desk, account: Account, symbol_text: str) -> dict[str, An
         "account_id": account.id,
         "environment": account.environment,
         **shown_instrument(known),
-        "order_types": sorted(offered.order_types),
+        "order_types": sorted(offered_types(known, offered)),
         "times_in_force": sorted(offered.times_in_force),
         "price": shown_quote(found, known.price_decimals) if found else None,
     }
@@ -147,32 +185,34 @@ async def markets(
     desk: Desk, accounts: Sequence[Account], query: str | None, limit: int, after: str | None
 ) -> dict[str, Any]:
     """Return a page of instruments of these accounts' exchanges, by exchange and symbol."""
-    rows: dict[str, dict[str, Any]] = {}
+    wanted = (query or "").strip().upper()
+    found: dict[str, tuple[Account, Instrument]] = {}
     for account in accounts:
         for known in (await instruments(desk, account)).values():
-            text = f"{known.symbol} {known.name}".upper()
-            if query is None or query.strip().upper() in text:
-                key = f"{account.exchange} {known.symbol}"
-                rows.setdefault(key, {"exchange": account.exchange, **shown_instrument(known)})
-    keys = [key for key in sorted(rows) if after is None or key > after]
+            if wanted in f"{known.symbol} {known.code} {known.name}".upper():
+                key = f"{account.exchange} {account.environment} {known.symbol}"
+                found.setdefault(key, (account, known))
+    keys = [key for key in sorted(found) if after is None or key > after]
     return {
-        "markets": [rows[key] for key in keys[:limit]],
+        "markets": [_listed(*found[key]) for key in keys[:limit]],
         "next_cursor": keys[limit - 1] if len(keys) > limit else None,
     }
+
+
+def _listed(account: Account, known: Instrument) -> dict[str, Any]:
+    environment = {"environment": account.environment}
+    return {"exchange": account.exchange, **environment, **shown_instrument(known)}
 
 
 async def currencies(desk: Desk, accounts: Sequence[Account]) -> dict[str, Any]:
     """Return every currency that these accounts' exchanges deal in."""
     seen: dict[tuple[str, str], dict[str, Any]] = {}
     for account in accounts:
-        for known in (await instruments(desk, account)).values():
-            for currency, decimals in (
-                (known.base, known.quantity_decimals),
-                (known.quote, known.price_decimals),
-            ):
-                row = seen.setdefault(
-                    (account.exchange, currency),
-                    {"exchange": account.exchange, "currency": currency, "decimals": decimals},
-                )
-                row["decimals"] = max(row["decimals"], decimals)
+        for known in (await rules(desk, account)).currencies.values():
+            shown: dict[str, Any] = {"exchange": account.exchange, "currency": known.code}
+            shown |= {"name": known.name}
+            shown |= {"kind": known.kind, "decimals": known.decimals}
+            shown |= {"deposits": known.deposits, "withdrawals": known.withdrawals}
+            present = {name: value for name, value in shown.items() if value not in (None, "")}
+            seen.setdefault((account.exchange, known.code), present)
     return {"currencies": [seen[key] for key in sorted(seen)]}

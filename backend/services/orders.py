@@ -78,9 +78,10 @@ def flag_cancel(tx: Transaction, order: orders.OrderRow, actor: str) -> None:
 
 
 async def _cancel_and_look(desk: Desk, account: Account, exchange: Exchange, trade: Trade) -> None:
-    await request_cancel(exchange, trade.id, trade.symbol)
+    order = await desk.database.read(lambda tx: orders.get(tx, trade.id))
+    await request_cancel(exchange, trade.id, trade.symbol, order.exchange_order_id)
     try:
-        found = await exchange.find(trade.id, trade.symbol)
+        found = await exchange.find(trade.id, trade.symbol, order.exchange_order_id)
     except NO_ANSWER:
         return  # No evidence: reconcile asks again.
     if found is not None:

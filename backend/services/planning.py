@@ -18,7 +18,7 @@ from backend.domain.trade import digest
 from backend.exchanges import Capabilities
 from backend.risk import RiskView
 from backend.services import Desk, market
-from backend.store import controls, ledger, trades
+from backend.store import controls, ledger, orders, trades
 from backend.store.accounts import Account
 
 STOP_BAND_BPS = Decimal(100)
@@ -35,6 +35,8 @@ class Facts:
         fee_price: quote currency per unit of a third fee asset; None when not needed
             or not known.
         rate: account currency per unit of the instrument's quote currency, or None.
+        reference_price: what the instrument's price band is around; None when there is
+            no band, or the price is not known.
     """
 
     instrument: Instrument
@@ -42,6 +44,7 @@ class Facts:
     fees: FeeSchedule
     fee_price: Decimal | None
     rate: Decimal | None
+    reference_price: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ class Pricing:
     reserved: dict[str, Decimal] | None
 
 
-async def gather(desk: Desk, account: Account, symbol: str) -> Facts:
+async def gather(desk: Desk, account: Account, symbol: str, side: Side) -> Facts:
     """Ask the exchange for rules, quote and fees: everything that can wait or fail.
 
     Raises:
@@ -65,14 +68,18 @@ async def gather(desk: Desk, account: Account, symbol: str) -> Facts:
     instrument = await market.instrument(desk, account, symbol)
     exchange = await desk.exchange(account)
     with market.unanswered():
-        fees = await exchange.fees()
+        fees = await exchange.fees(instrument.symbol)
     quote = await market.quote(desk, account, instrument.symbol)
-    unit = fees.unit(instrument)
+    unit = fees.unit(instrument, side)
     fee_price = None
     if unit not in (instrument.base, instrument.quote):
         fee_price = await market.conversion(desk, account, unit, instrument.quote)
     rate = await market.conversion(desk, account, instrument.quote, account.currency)
-    return Facts(instrument, quote, fees, fee_price, rate)
+    reference = None
+    if instrument.price_band is not None:
+        with market.unanswered():
+            reference = await exchange.reference_price(instrument.symbol)
+    return Facts(instrument, quote, fees, fee_price, rate, reference)
 
 
 def check_shape(terms: OrderTerms, offered: Capabilities) -> None:
@@ -128,7 +135,7 @@ def price_order(terms: OrderTerms, facts: Facts, band_bps: Decimal) -> Pricing:
         assert terms.limit_price is not None
         price, band = terms.limit_price, ZERO
     worst = worst_price(terms.side, price, band, facts.instrument.tick_size)
-    unit = facts.fees.unit(facts.instrument)
+    unit = facts.fees.unit(facts.instrument, terms.side)
     fee = _expected_fee(terms, price, facts, unit)
     reserved = None
     if fee is not None:
@@ -219,9 +226,12 @@ def risk_view(
         own: what the trade itself holds, by currency: it counts as free.
     """
     free = {
-        currency: ledger.funds(tx, account.number, currency).free + own.get(currency, ZERO)
+        currency: _free(tx, account, currency) + own.get(currency, ZERO)
         for currency in (pricing.reserved or {})
     }
+    busy = _Busy()
+    if facts.instrument.max_open_orders is not None or facts.instrument.max_position is not None:
+        busy = _busy(tx, account, facts.instrument)
     switch = controls.engaged(tx, controls.scopes_over(account.id, terms.symbol))
     since = tx.now - time.seconds(_MINUTE)
     notional = terms.quantity * pricing.worst_price
@@ -252,7 +262,38 @@ def risk_view(
         orders_last_minute=_recent_orders(tx, account, principal, limits, since),
         daily_notional=trades.daily_notional(tx, account.number, principal, today(tx.now)),
         twin=trades.twin(tx, twin, since),
+        reference_price=facts.reference_price,
+        permissions=frozenset(account.permissions),
+        open_orders=busy.orders,
+        stop_orders=busy.stops,
+        base_position=busy.base,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Busy:
+    orders: int = 0
+    stops: int = 0
+    base: Decimal | None = None
+
+
+def _busy(tx: Transaction, account: Account, instrument: Instrument) -> _Busy:
+    """Count the account's live orders on the instrument, and what it owns and buys of its base."""
+    live = [trades.get(tx, order.trade_id) for order in orders.live(tx, account.number)]
+    here = [trade for trade in live if trade.symbol == instrument.symbol]
+    stops = [t for t in here if t.order_type in (OrderType.STOP, OrderType.STOP_LIMIT)]
+    bought = sum((t.quantity for t in here if t.side is Side.BUY), ZERO)
+    owned = ledger.funds(tx, account.number, instrument.base).total
+    return _Busy(len(here), len(stops), owned + bought)
+
+
+def _free(tx: Transaction, account: Account, currency: str) -> Decimal:
+    """Return what is free by our books and, on a real exchange, by its own word as well."""
+    ours = ledger.funds(tx, account.number, currency).free
+    if account.environment == "paper":
+        return ours
+    theirs = ledger.exchange_free(tx, account.number, currency)
+    return ours if theirs is None else min(ours, theirs)
 
 
 def _recent_orders(

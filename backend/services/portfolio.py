@@ -129,7 +129,7 @@ async def _profit(
     desk: Desk,
     account: Account,
     rows: _Rows,
-    known: dict[str, Instrument],
+    known: Mapping[str, Instrument],
     positions: list[dict[str, Any]],
 ) -> tuple[Decimal | None, Decimal | None]:
     """Return realized and unrealized P&L in the account's currency; None without a price."""
@@ -193,7 +193,7 @@ async def _worth(desk: Desk, account: Account, currency: str) -> Decimal | None:
 
 
 async def _positions(
-    desk: Desk, account: Account, rows: _Rows, known: dict[str, Instrument]
+    desk: Desk, account: Account, rows: _Rows, known: Mapping[str, Instrument]
 ) -> list[dict[str, Any]]:
     """Return what we bought, then holdings that we did not buy (`avg_price` null)."""
     shown_rows = []
@@ -212,7 +212,9 @@ async def _positions(
     return shown_rows
 
 
-def _instrument_of(base: str, account: Account, known: dict[str, Instrument]) -> Instrument | None:
+def _instrument_of(
+    base: str, account: Account, known: Mapping[str, Instrument]
+) -> Instrument | None:
     for symbol in (base, f"{base}/{account.currency}"):
         if symbol in known:
             return known[symbol]

@@ -15,23 +15,29 @@ UPDATE of a row that may have moved on.
 """
 
 import asyncio
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
 from backend.database import Transaction
 from backend.domain.clock import to_row
-from backend.domain.errors import NO_ANSWER, ExecError
+from backend.domain.errors import ExecError, RateLimited
+from backend.domain.money import ZERO, stored, to_text
 from backend.domain.order import UNSETTLED, OrderReport
 from backend.domain.trade import CancelReason, is_trade_id
-from backend.exchanges import Exchange
-from backend.services import Desk, log, settle
+from backend.exchanges import Balance, Exchange
+from backend.services import Desk, log
+from backend.services.absence import History, look_up, symbol_of
 from backend.services.execution import request_cancel, take_report
 from backend.services.expiry import cancel_pending
-from backend.store import accounts, audit, controls, ledger, orders, trades
+from backend.store import accounts, audit, controls, ledger, orders
 from backend.store.accounts import Account
 from backend.store.orders import OrderRow
 
-# Clocks and reports may differ by this much around the moment of signing.
-_BEFORE_SIGNING = timedelta(seconds=5)
+# Of an account: `stop` (the default) or `adjust` when somebody else moved its balances.
+ON_DIFFERENCE = "on_difference"
+
+# From so many unsettled orders on the history is read before each is asked for.
+_MANY = 20
 _SNAPSHOT_EVERY = timedelta(hours=1)
 _WATCH_ABSENT = timedelta(minutes=5)
 
@@ -39,31 +45,45 @@ _WATCH_ABSENT = timedelta(minutes=5)
 async def reconcile_all(desk: Desk) -> None:
     """Reconcile every account once. One account's trouble stops no other."""
     known = await desk.database.read(accounts.all_accounts)
-    for gone in desk.trouble.keys() - {"keeper"} - {account.id for account in known}:
-        del desk.trouble[gone]
+    forget_trouble(desk, known)
     ended = await asyncio.gather(
         *(reconcile(desk, account) for account in known), return_exceptions=True
     )
     for account, error in zip(known, ended, strict=True):
-        if error is None:
-            desk.trouble.pop(account.id, None)
-        elif isinstance(error, ExecError):
-            log.warning("reconcile.no_answer", account_id=account.id, detail=error.detail)
-        else:
-            log.error("reconcile.failed", account_id=account.id, error=repr(error))
-            desk.trouble[account.id] = repr(error)
+        note_outcome(desk, account, error)
 
 
-async def reconcile(desk: Desk, account: Account) -> None:
-    """Reconcile one account: unsettled orders first, then the working ones in bulk."""
+def forget_trouble(desk: Desk, known: Sequence[Account]) -> None:
+    """Forget what failed with accounts that are not there any more."""
+    for gone in desk.trouble.keys() - {"keeper"} - {account.id for account in known}:
+        del desk.trouble[gone]
+
+
+def note_outcome(desk: Desk, account: Account, error: BaseException | None) -> None:
+    """Tell how a round of `reconcile` ended."""
+    if error is None:
+        desk.trouble.pop(account.id, None)
+    elif isinstance(error, RateLimited):
+        log.info("reconcile.paused", account_id=account.id, detail=error.detail)
+    elif isinstance(error, ExecError):
+        log.warning("reconcile.no_answer", account_id=account.id, detail=error.detail)
+    else:
+        log.error("reconcile.failed", account_id=account.id, error=repr(error))
+        desk.trouble[account.id] = repr(error)
+
+
+async def reconcile(desk: Desk, account: Account, *, whole: bool = False) -> None:
+    """Reconcile one account: unsettled orders first, then the working ones in bulk.
+
+    Args:
+        whole: read all open orders whether or not it is time to.
+    """
     live = await desk.database.read(lambda tx: orders.live(tx, account.number))
     exchange = await desk.exchange(account)
-    for order in live:
-        if order.state in UNSETTLED:
-            await _look_up(desk, account, exchange, order)
+    await _look_up_unsettled(desk, account, exchange, live, whole)
     last, now = desk.polled.get(account.number), desk.clock()
     working = [order for order in live if order.state not in UNSETTLED]
-    if last is None or now - last >= exchange.capabilities.poll_every:
+    if whole or last is None or now - last >= exchange.capabilities.poll_every:
         desk.polled[account.number] = now
         seen = await _follow_working(desk, account, exchange, working)
         await _watch_absent(desk, account, exchange, seen)
@@ -75,6 +95,45 @@ async def reconcile(desk: Desk, account: Account) -> None:
         desk.compared.add(account.number)
 
 
+async def _look_up_unsettled(
+    desk: Desk, account: Account, exchange: Exchange, live: list[OrderRow], whole: bool
+) -> None:
+    """Look up what is unsettled, no order more often than its exchange wants to be asked.
+
+    The one that was not looked at for longest comes first, so that a spent rate budget
+    starves none. Many at once are looked for in the history first, by the thousand.
+    """
+    looked, now = desk.looked, desk.clock()
+    unsettled = [order for order in live if order.state in UNSETTLED]
+    history = History(exchange, unsettled)
+    if len(unsettled) > _MANY and (whole or account.number not in desk.polled):
+        await _adopt(desk, account, exchange, history)
+        live = await desk.database.read(lambda tx: orders.live(tx, account.number))
+        unsettled = [order for order in live if order.state in UNSETTLED]
+    every = exchange.capabilities.look_up_every
+    for order in sorted(unsettled, key=lambda o: looked.get(o.trade_id, o.sign_time)):
+        if order.trade_id in looked and now - looked[order.trade_id] < every:
+            continue
+        if every:
+            looked[order.trade_id] = now
+        await look_up(desk, account, exchange, order, history)
+        if every and not await _is_unsettled(desk, order):
+            looked.pop(order.trade_id, None)
+
+
+async def _is_unsettled(desk: Desk, order: OrderRow) -> bool:
+    after = await desk.database.read(lambda tx: orders.get(tx, order.trade_id))
+    return after.state in UNSETTLED
+
+
+async def _adopt(desk: Desk, account: Account, exchange: Exchange, history: History) -> None:
+    symbols = {await symbol_of(desk, order) for order in history.wanted}
+    for symbol in sorted(symbols):
+        for report in await history.orders(symbol):
+            if is_trade_id(report.client_order_id):
+                await take_report(desk, account, exchange, report, "history")
+
+
 async def _watch_absent(desk: Desk, account: Account, exchange: Exchange, seen: set[str]) -> None:
     """Look again for orders that were found absent of late: one that turns up is an incident."""
     since = desk.clock() - _WATCH_ABSENT
@@ -82,7 +141,8 @@ async def _watch_absent(desk: Desk, account: Account, exchange: Exchange, seen: 
     for order in gone:
         if order.trade_id in seen:
             continue
-        found = await exchange.find(order.trade_id, await _symbol(desk, order))
+        symbol = await symbol_of(desk, order)
+        found = await exchange.find(order.trade_id, symbol, order.exchange_order_id)
         if found is not None:
             await take_report(desk, account, exchange, found, "look-up")
 
@@ -96,6 +156,7 @@ async def _follow_working(
         the trade ids among the open orders.
     """
     seen: set[str] = set()
+    history = History(exchange, ())
     for report in await exchange.open_orders():
         if not is_trade_id(report.client_order_id):
             continue  # Somebody traded by hand: tolerated, never attached.
@@ -104,11 +165,11 @@ async def _follow_working(
             await take_report(desk, account, exchange, report, "look-up")
     for order in working:
         if order.trade_id not in seen:
-            await _look_up(desk, account, exchange, order)
+            await look_up(desk, account, exchange, order, history)
         elif order.cancel_requested_at is not None:
-            symbol = await _symbol(desk, order)
-            await request_cancel(exchange, order.trade_id, symbol)
-            await _look_up(desk, account, exchange, order)
+            symbol = await symbol_of(desk, order)
+            await request_cancel(exchange, order.trade_id, symbol, order.exchange_order_id)
+            await look_up(desk, account, exchange, order, history)
     return seen
 
 
@@ -137,88 +198,6 @@ def _quarantine(tx: Transaction, account: Account, report: OrderReport) -> None:
     audit.append(tx, "quarantine.entered", "system", account=account.number, reason=reason)
 
 
-async def _symbol(desk: Desk, order: OrderRow) -> str:
-    trade = await desk.database.read(lambda tx: trades.get(tx, order.trade_id))
-    return trade.symbol
-
-
-async def _look_up(desk: Desk, account: Account, exchange: Exchange, order: OrderRow) -> None:
-    symbol = await _symbol(desk, order)
-    asked_at = await exchange.now()
-    try:
-        found = await exchange.find(order.trade_id, symbol)
-    except NO_ANSWER as error:
-        log.info("look_up.no_evidence", trade_id=order.trade_id, detail=error.detail)
-        return
-    if found is not None:
-        await take_report(desk, account, exchange, found, "look-up")
-        # A cancel asked for while the order was not to be found is asked for again now.
-        if order.cancel_requested_at is not None and order.state in UNSETTLED:
-            await request_cancel(exchange, order.trade_id, symbol)
-    elif order.state in UNSETTLED:
-        await _count_absence(desk, account, exchange, order, symbol, asked_at)
-    else:
-        # An order that we saw live is not gone because one answer misses it.
-        log.warning("order.not_found", trade_id=order.trade_id, state=order.state)
-
-
-async def _count_absence(
-    desk: Desk,
-    account: Account,
-    exchange: Exchange,
-    order: OrderRow,
-    symbol: str,
-    asked_at: datetime,
-) -> None:
-    """Count a "not found" that was asked for after the order could no longer be accepted."""
-    rules = exchange.capabilities
-    if asked_at <= order.valid_until + rules.absence_margin:
-        return
-    last = order.looked_up_at
-    if last is not None and order.not_found and asked_at - last < rules.absence_spacing:
-        return
-    answers = order.not_found + 1
-    await desk.database.write(
-        lambda tx: orders.update(
-            tx, order.trade_id, not_found=answers, looked_up_at=to_row(asked_at)
-        )
-    )
-    if answers < rules.absence_answers:
-        return
-    try:
-        for report in await exchange.orders(symbol, order.sign_time - _BEFORE_SIGNING):
-            if report.client_order_id == order.trade_id:
-                # The look-ups missed it: the history is evidence all the same.
-                await take_report(desk, account, exchange, report, "history")
-                return
-        doubt = await _could_be_ours(desk, account, exchange, order, symbol)
-    except NO_ANSWER as error:
-        log.info("history.no_evidence", trade_id=order.trade_id, detail=error.detail)
-        return
-    if doubt:
-        await desk.database.write(
-            lambda tx: settle.incident(tx, account, trades.get(tx, order.trade_id), doubt)
-        )
-        return
-    evidence = f"{answers} not found after {to_row(order.valid_until)}, history and fills clear"
-    await desk.database.write(lambda tx: settle.absent(tx, account, order.trade_id, evidence))
-
-
-async def _could_be_ours(
-    desk: Desk, account: Account, exchange: Exchange, order: OrderRow, symbol: str
-) -> str | None:
-    """Return the fill at the exchange that could be this order's after all, or None."""
-    trade = await desk.database.read(lambda tx: trades.get(tx, order.trade_id))
-    since = order.sign_time - _BEFORE_SIGNING
-    fills = [f for f in await exchange.fills(symbol, since) if f.side == trade.side]
-    ids = [(f.exchange_order_id, f.exchange_fill_id) for f in fills]
-    booked = await desk.database.read(
-        lambda tx: orders.known_fill_ids(tx, account.number, symbol, ids)
-    )
-    unbooked = [pair for pair in ids if pair not in booked]
-    return f"fill {unbooked[0][1]} belongs to no known order" if unbooked else None
-
-
 async def compare_balances(
     desk: Desk, account: Account, exchange: Exchange, *, always: bool = False
 ) -> bool:
@@ -237,9 +216,12 @@ async def compare_balances(
     before = await desk.database.read(lambda tx: _comparable(tx, account, always))
     if before is None:
         return False
+    asked_at = to_row(desk.clock())
     told = {b.currency: b for b in await exchange.balances()}
 
     def body(tx: Transaction) -> bool:
+        if account.environment != "paper":
+            _keep_balances(tx, account, told, asked_at)
         if _comparable(tx, account, always) != before:
             return False
         ours = {f.currency: f for f in ledger.all_funds(tx, account.number)}
@@ -249,7 +231,7 @@ async def compare_balances(
             free = told[currency].free if currency in told else total
             ledger.snapshot(tx, account.number, currency, total, free)
             if total != ledger.funds(tx, account.number, currency).total:
-                wrong.append(currency)
+                wrong.append(f"{currency} {to_text(total)}")
         _judge(tx, account, wrong)
         return True
 
@@ -287,14 +269,41 @@ def _doubt_key(account: Account) -> str:
     return f"balance_doubt:{account.number}"
 
 
+def _keep_balances(
+    tx: Transaction, account: Account, told: Mapping[str, Balance], asked_at: str
+) -> None:
+    gone = {f.currency for f in ledger.all_funds(tx, account.number)} - told.keys()
+    for one in (*told.values(), *(Balance(currency, ZERO, ZERO) for currency in gone)):
+        ledger.keep_exchange_balance(
+            tx, account.number, one.currency, one.total, one.free, asked_at
+        )
+
+
 def _judge(tx: Transaction, account: Account, wrong: list[str]) -> None:
-    key = _doubt_key(account)
+    """Two snapshots in a row that tell the same difference make a break, or an adjustment.
+
+    Args:
+        wrong: currencies that differ, each with the exchange's total.
+    """
+    key, words = _doubt_key(account), ", ".join(wrong)
     before = tx.value("SELECT value FROM meta WHERE key = ?", (key,))
     tx.execute("DELETE FROM meta WHERE key = ?", (key,))
     if not wrong:
         return
-    tx.insert("meta", {"key": key, "value": ",".join(wrong)})
+    if before == words and account.settings.get(ON_DIFFERENCE) == "adjust":
+        _adjust(tx, account, wrong)
+        return
+    tx.insert("meta", {"key": key, "value": words})
     if before and accounts.by_number(tx, account.number).break_reason is None:
-        reason = f"the ledger and the exchange differ in {', '.join(wrong)}"
+        reason = f"the ledger and the exchange differ in {', '.join(w.split()[0] for w in wrong)}"
         accounts.set_break(tx, account.number, reason)
         audit.append(tx, "account.break", "system", account=account.number, reason=reason)
+
+
+def _adjust(tx: Transaction, account: Account, wrong: list[str]) -> None:
+    """Post what somebody else moved: the operator chose so for this account."""
+    for currency, total in (one.split() for one in wrong):
+        change = stored(total) - ledger.funds(tx, account.number, currency).total
+        ledger.adjust(tx, account.number, currency, change, "adjustment")
+    accounts.touch_postings(tx, account.number)
+    audit.append(tx, "account.adjusted", "system", account=account.number, totals=wrong)

@@ -1,16 +1,13 @@
 """API tokens: `xmcp_<key id>_<secret>_<checksum>`, shown once, stored as a keyed hash."""
 
 import base64
-import binascii
 import hmac
-import os
 import re
 import secrets
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from backend.database import Transaction
@@ -18,6 +15,7 @@ from backend.domain.clock import to_et
 from backend.domain.errors import Forbidden, NotFound, Refused, Unauthorised
 from backend.services import Desk
 from backend.services.accounts import check_limits
+from backend.services.key_text import write_private
 from backend.store import accounts, audit, tokens
 from backend.store.tokens import Token
 
@@ -27,44 +25,8 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _DAYS_MOST = 3650
 
-_FIRST = (("agent", ("read", "trade")), ("operator", ("read", "approve", "admin")))
-
-
-def read_key(home: Path) -> bytes:
-    """Return the home's 32-byte key, made on first start.
-
-    It keys the token hashes: with the database alone nobody can forge a token's row.
-
-    Raises:
-        ValueError: the file is damaged.
-    """
-    path = home / "vault.key"
-    if not path.exists():
-        fresh = home / f"vault.key.{secrets.token_hex(4)}"
-        _write_private(fresh, base64.b64encode(secrets.token_bytes(32)) + b"\n")
-        try:
-            os.link(fresh, path)  # The first of several processes wins; nobody sees half a key.
-        except FileExistsError:
-            pass
-        finally:
-            fresh.unlink()
-    try:
-        key = base64.b64decode(path.read_bytes(), validate=False)
-    except binascii.Error:
-        key = b""
-    if len(key) != 32:
-        raise ValueError(
-            f"{path.name} is damaged: restore it, or delete it: every token is then replaced"
-        )
-    return key
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
+_OPERATOR = "operator"
+_FIRST = {"agent": ("read", "trade"), _OPERATOR: ("read", "approve", "admin")}
 
 
 def new_token() -> tuple[str, str]:
@@ -214,7 +176,8 @@ async def ensure_first_tokens(desk: Desk, key: bytes) -> None:
     start at once, and after a start that died, the first one replaces them, once. Another
     key knows no token that was made before: they are revoked, and these two are
     made again. That is the way back for an operator who lost theirs: whoever may delete
-    `vault.key` is the operator.
+    `vault.key` is the operator. With a live account no operator's token is written to the
+    disk: see `recover_operator`.
     """
     key_id = hashed(key, "vault.key")
 
@@ -223,11 +186,12 @@ async def ensure_first_tokens(desk: Desk, key: bytes) -> None:
         if other_key:
             _revoke_all(tx)
             tokens.set_key_id(tx, key_id)
-        for name, scopes in _FIRST:
-            _first(tx, desk, key, name, scopes, other_key)
+        for name in _FIRST:
+            if other_key or not tokens.of_principal(tx, name):
+                _first(tx, desk, key, name)  # Else another was first, or it was revoked.
 
     def complete(tx: Transaction) -> bool:
-        known = all(tokens.of_principal(tx, name) for name, _ in _FIRST)
+        known = all(tokens.of_principal(tx, name) for name in _FIRST)
         return known and tokens.key_id(tx) == key_id
 
     if not await desk.database.read(complete):
@@ -240,23 +204,90 @@ def _revoke_all(tx: Transaction) -> None:
         audit.append(tx, "tokens.replaced", "system", count=count, why="a new vault.key")
 
 
-def _first(
-    tx: Transaction, desk: Desk, key: bytes, name: str, scopes: Sequence[str], other_key: bool
-) -> None:
-    if tokens.of_principal(tx, name) and not other_key:
-        return  # Another process was first, or the operator revoked it.
-    token, kid = new_token()
+def _first(tx: Transaction, desk: Desk, key: bytes, name: str) -> None:
     path = desk.config.home / f"{name}.token"
-    path.unlink(missing_ok=True)  # Left by a start that died before its commit.
-    _write_private(path, token.encode() + b"\n")
+    path.unlink(missing_ok=True)  # Left by a start that died before its commit, or revoked.
+    if name == _OPERATOR and accounts.any_live(tx):
+        return
+    token, kid = new_token()
+    write_private(path, token.encode() + b"\n")
+    _insert_first(tx, key, name, token, kid)
+    audit.append(tx, "token.created", "system", kid=kid, principal=name, scopes=_FIRST[name])
+
+
+def _insert_first(tx: Transaction, key: bytes, name: str, token: str, kid: str) -> None:
     tokens.insert(
         tx,
         kid=kid,
         principal=name,
         hash=hashed(key, token),
-        scopes=scopes,
+        scopes=_FIRST[name],
         accounts=(),
         limits={},
         expires_at=None,
     )
-    audit.append(tx, "token.created", "system", kid=kid, principal=name, scopes=list(scopes))
+
+
+async def retire_operator_file(desk: Desk, key: bytes) -> str | None:
+    """Replace the operator's token that lies in `operator.token`, and delete the file.
+
+    For the first live account: what may approve real money does not lie on the disk.
+
+    Returns:
+        the new token, to be shown once; None when the file is gone or its token dead.
+    """
+    path = desk.config.home / f"{_OPERATOR}.token"
+    try:
+        match = _TOKEN.fullmatch(path.read_text().strip())
+    except FileNotFoundError:
+        return None
+    token, kid = new_token()
+
+    def body(tx: Transaction) -> bool:
+        old = tokens.find(tx, match[1]) if match else None
+        if old is None or not old.usable(tx.now):
+            return False
+        tokens.revoke_one(tx, old.kid)
+        tokens.insert(
+            tx,
+            kid=kid,
+            principal=old.principal,
+            hash=hashed(key, token),
+            scopes=sorted(old.scopes),
+            accounts=old.accounts,
+            limits=old.limits,
+            expires_at=old.expires_at,
+        )
+        audit.append(
+            tx, "token.replaced", "system", principal=old.principal, old_kid=old.kid, kid=kid
+        )
+        return True
+
+    replaced = await desk.database.write(body)
+    path.unlink(missing_ok=True)
+    return token if replaced else None
+
+
+async def recover_operator(desk: Desk, key: bytes) -> str:
+    """Make an operator's token and return it, to be shown once.
+
+    For a home with live accounts whose `vault.key` was deleted: no operator's token is
+    left, and none is written to the disk. The credentials went with the key.
+
+    Raises:
+        Refused: some operator's token is alive.
+    """
+    token, kid = new_token()
+
+    def body(tx: Transaction) -> None:
+        for other in tokens.all_tokens(tx):
+            if other.usable(tx.now) and "admin" in other.scopes and not other.accounts:
+                raise Refused(
+                    f"the token {other.principal!r} is alive and an operator's: use that one; if"
+                    " it is lost, stop every process of this home and delete vault.key first"
+                )
+        _insert_first(tx, key, _OPERATOR, token, kid)
+        audit.append(tx, "token.recovered", "system", kid=kid, principal=_OPERATOR)
+
+    await desk.database.write(body)
+    return token

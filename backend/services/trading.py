@@ -55,7 +55,7 @@ async def plan(desk: Desk, caller: Token, request: PlanRequest) -> tuple[dict[st
     request_hash = _request_hash(account, request)
     if known := await _already_planned(desk, caller, request, request_hash):
         return known, False
-    facts = await planning.gather(desk, account, request.symbol)
+    facts = await planning.gather(desk, account, request.symbol, request.side)
     terms = _terms(request, facts.instrument.symbol)
     offered = desk.exchanges[account.exchange].CAPABILITIES
     planning.check_shape(terms, offered)

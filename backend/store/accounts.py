@@ -17,6 +17,7 @@ class Account:
         settings: the exchange's own options, as text.
         limits: limit by check name, as text; plus `approval_threshold`, `band_bps`.
         break_reason: why no new risk is taken here, or None.
+        permissions: what the exchange said the key may do, in its own words.
     """
 
     number: int
@@ -33,6 +34,7 @@ class Account:
     posted_at: str | None
     break_reason: str | None
     created_at: str
+    permissions: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -56,6 +58,7 @@ def _account(row: Row) -> Account:
         posted_at=row["posted_at"],
         break_reason=row["break_reason"],
         created_at=row["created_at"],
+        permissions=tuple(small_json(row["identity"])["permissions"]) if row["identity"] else (),
     )
 
 
@@ -94,9 +97,49 @@ def find(tx: Transaction, account_id: str) -> Account | None:
     """Return the account named `exchange:identifier`, or None."""
     exchange, _, identifier = account_id.partition(":")
     row = tx.row(
-        "SELECT * FROM accounts WHERE exchange = ? AND identifier = ?", (exchange, identifier)
+        "SELECT * FROM accounts WHERE exchange = ? AND identifier = ? AND deleted_at IS NULL",
+        (exchange, identifier),
     )
     return _account(row) if row else None
+
+
+def find_deleted(tx: Transaction, account_id: str) -> Account | None:
+    """Return the account of that name that was deleted and stays in the record, or None."""
+    exchange, _, identifier = account_id.partition(":")
+    row = tx.row(
+        "SELECT * FROM accounts WHERE exchange = ? AND identifier = ? AND deleted_at IS NOT NULL",
+        (exchange, identifier),
+    )
+    return _account(row) if row else None
+
+
+def revive(tx: Transaction, number: int, **columns: Any) -> Account:
+    """Let a deleted account live again, enabled and with new columns as they are stored."""
+    sets = "".join(f", {name} = :{name}" for name in columns)
+    tx.execute(
+        "UPDATE accounts SET deleted_at = NULL, state = 'enabled', break_reason = NULL,"  # noqa: S608
+        f" credential_version = credential_version + 1{sets} WHERE id = :id",
+        {"id": number, **columns},
+    )
+    return by_number(tx, number)
+
+
+def set_identity(tx: Transaction, number: int, identity: Mapping[str, Any]) -> None:
+    """Keep what the exchange said of the key when it was proved."""
+    tx.execute("UPDATE accounts SET identity = ? WHERE id = ?", (to_json(dict(identity)), number))
+
+
+def next_credentials(tx: Transaction, number: int) -> Account:
+    """Raise the credential version: every plan made under the old one must be made again."""
+    tx.execute(
+        "UPDATE accounts SET credential_version = credential_version + 1 WHERE id = ?", (number,)
+    )
+    return by_number(tx, number)
+
+
+def rename(tx: Transaction, number: int, name: str) -> None:
+    """Change the label."""
+    tx.execute("UPDATE accounts SET name = ? WHERE id = ?", (name, number))
 
 
 def find_number(tx: Transaction, number: int) -> Account | None:
@@ -115,10 +158,17 @@ def by_number(tx: Transaction, number: int) -> Account:
 def all_accounts(tx: Transaction, exchange: str | None = None) -> list[Account]:
     """Return all accounts, oldest first."""
     rows = tx.rows(
-        "SELECT * FROM accounts WHERE :exchange IS NULL OR exchange = :exchange ORDER BY id",
+        "SELECT * FROM accounts WHERE deleted_at IS NULL"
+        " AND (:exchange IS NULL OR exchange = :exchange) ORDER BY id",
         {"exchange": exchange},
     )
     return [_account(row) for row in rows]
+
+
+def any_live(tx: Transaction) -> bool:
+    """Say whether any account holds real money."""
+    live = "SELECT 1 FROM accounts WHERE environment = 'live' AND deleted_at IS NULL LIMIT 1"
+    return tx.value(live) is not None
 
 
 def set_state(tx: Transaction, number: int, enabled: bool) -> None:
@@ -139,9 +189,26 @@ def set_break(tx: Transaction, number: int, reason: str | None) -> None:
     tx.execute("UPDATE accounts SET break_reason = ? WHERE id = ?", (reason, number))
 
 
+def hide(tx: Transaction, number: int) -> None:
+    """Delete an account that has traded: its row stays, as its trades refer to it."""
+    tx.execute(
+        "UPDATE accounts SET deleted_at = ?, state = 'disabled',"
+        " ledger_version = ledger_version + 1 WHERE id = ?",
+        (to_row(tx.now), number),
+    )
+
+
 def delete(tx: Transaction, number: int) -> None:
     """Delete an account that never traded; the foreign keys refuse any other."""
-    for table in ("balances", "postings", "positions", "snapshots", "daily_notionals"):
+    for table in (
+        "balances",
+        "postings",
+        "positions",
+        "snapshots",
+        "daily_notionals",
+        "credentials",
+        "exchange_balances",
+    ):
         tx.execute(f"DELETE FROM {table} WHERE account = ?", (number,))  # noqa: S608
     tx.execute("DELETE FROM accounts WHERE id = ?", (number,))
 

@@ -232,6 +232,54 @@ def clear_positions(tx: Transaction, account: int) -> None:
     tx.execute("DELETE FROM positions WHERE account = ?", (account,))
 
 
+def exchange_free(tx: Transaction, account: int, currency: str) -> Decimal | None:
+    """Return what the exchange would let us spend now, as far as its last snapshot tells.
+
+    From what was free then go the holds of trades that it could not have seen by then, and
+    what was posted since is added. None: there is no snapshot.
+    """
+    row = tx.row(
+        "SELECT free, as_of FROM exchange_balances WHERE account = ? AND currency = ?",
+        (account, currency),
+    )
+    if row is None:
+        return None
+    unseen = tx.rows(
+        "SELECT h.reserved, h.posted, h.voided FROM holds h"
+        " LEFT JOIN orders o ON o.trade_id = h.trade_id"
+        " WHERE h.account = ? AND h.currency = ? AND h.open = 1 AND"
+        " (o.trade_id IS NULL OR o.state IN ('sending', 'unknown') OR o.sign_time >= ?)",
+        (account, currency, row["as_of"]),
+    )
+    held = [stored(h["reserved"]) - stored(h["posted"]) - stored(h["voided"]) for h in unseen]
+    moved = tx.rows(
+        "SELECT amount FROM postings WHERE account = ? AND currency = ? AND at >= ?"
+        " AND kind <> 'opening'",
+        (account, currency, row["as_of"]),
+    )
+    posted = sum((stored(m["amount"]) for m in moved), ZERO)
+    return stored(row["free"]) + posted - sum(held, ZERO)
+
+
+def keep_exchange_balance(
+    tx: Transaction, account: int, currency: str, total: Decimal, free: Decimal, as_of: str
+) -> None:
+    """Remember what the exchange said is there; `as_of` is when it was asked."""
+    tx.execute(
+        "INSERT INTO exchange_balances (account, currency, total, free, as_of)"
+        " VALUES (:account, :currency, :total, :free, :as_of)"
+        " ON CONFLICT (account, currency) DO UPDATE SET"
+        " total = :total, free = :free, as_of = :as_of",
+        {
+            "account": account,
+            "currency": currency,
+            "total": to_text(total),
+            "free": to_text(free),
+            "as_of": as_of,
+        },
+    )
+
+
 def snapshot(
     tx: Transaction, account: int, currency: str, exchange_total: Decimal, exchange_free: Decimal
 ) -> None:

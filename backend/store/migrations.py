@@ -211,3 +211,40 @@ _CORE = (
 def core(database: Any) -> None:
     for statement in _CORE:
         database.execute(statement)
+
+
+_REAL_EXCHANGES = (
+    # A deleted account stays as the row that its trades refer to.
+    "ALTER TABLE accounts ADD COLUMN deleted_at TEXT",
+    # What the exchange said of the key when it was proved: permissions, as JSON.
+    "ALTER TABLE accounts ADD COLUMN identity TEXT",
+    # Apart from the account's data; the version stands on the account.
+    """CREATE TABLE credentials (
+        account INTEGER PRIMARY KEY REFERENCES accounts (id),
+        version INTEGER NOT NULL,
+        key_id TEXT NOT NULL,
+        sealed BLOB NOT NULL,
+        created_at TEXT NOT NULL) STRICT""",
+    # The exchange's own documents, whole, as fetched: the last good set.
+    """CREATE TABLE metadata (
+        exchange TEXT NOT NULL,
+        environment TEXT NOT NULL,
+        version TEXT NOT NULL,
+        content BLOB NOT NULL,
+        fetched_at TEXT NOT NULL,
+        PRIMARY KEY (exchange, environment)) STRICT, WITHOUT ROWID""",
+    # The latest snapshot, beside the ledger: bounds what a live account may spend.
+    """CREATE TABLE exchange_balances (
+        account INTEGER NOT NULL REFERENCES accounts (id),
+        currency TEXT NOT NULL,
+        total TEXT NOT NULL,
+        free TEXT NOT NULL,
+        as_of TEXT NOT NULL,
+        PRIMARY KEY (account, currency)) STRICT, WITHOUT ROWID""",
+)
+
+
+@migrations()
+def real_exchanges(database: Any) -> None:
+    for statement in _REAL_EXCHANGES:
+        database.execute(statement)

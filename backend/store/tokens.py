@@ -114,6 +114,11 @@ def revoke(tx: Transaction, principal: str) -> int:
     )
 
 
+def revoke_one(tx: Transaction, kid: str) -> None:
+    """Revoke one token."""
+    tx.execute("UPDATE tokens SET revoked_at = ? WHERE kid = ?", (to_row(tx.now), kid))
+
+
 def key_id(tx: Transaction) -> str | None:
     """Return which key the tokens were hashed with, or None before the first."""
     found: str | None = tx.value("SELECT value FROM meta WHERE key = 'key_id'")

@@ -26,6 +26,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /trading/trades": A_PLAN,
     "POST /trading/trades/{trade_id}/settle": {"outcome": "absent", **_REASON},
     "POST /accounts": {"exchange": "paper", "identifier": "new"},
+    "POST /accounts/{account_id}/name": {"name": "another"},
     "POST /accounts/{account_id}/limits": {"limits": {"max_order_notional": "1000"}},
     "POST /accounts/{account_id}/resume": _REASON,
     "POST /tokens": {"name": "bot", "scopes": ["read"]},

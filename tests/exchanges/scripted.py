@@ -73,12 +73,12 @@ class Desk:
         self.context = Context(home, self.clock, self.prices, self.faults)
         self.account = AccountKey("paper", "main", "paper", "USD", settings)
 
-    async def open(self, holdings: Mapping[str, Decimal] | None = None) -> Exchange:
+    async def open(self, holdings: Mapping[str, Decimal] | None = None) -> paper.PaperExchange:
         """Open the account with 100,000 USD and connect to it."""
         await paper.open_account(self.account, self.context, D(100_000), holdings)
         return await self.connect()
 
-    async def connect(self) -> Exchange:
+    async def connect(self) -> paper.PaperExchange:
         return await paper.connect(self.account, self.context)
 
     def order(self, client_order_id: str = "trd-1", **changes: Any) -> Order:

@@ -324,7 +324,7 @@ async def test_a_stranger_symbol_is_listed_when_the_price_source_has_it(tmp_path
     desk.prices.symbols = ("XYZ",)
     exchange = await desk.open()
 
-    listed = {i.symbol: i for i in await exchange.instruments()}
+    listed = (await exchange.metadata()).instruments
 
     assert listed["XYZ"].tick_size == D("0.01")
     assert listed["BTC/USDT"].session == "continuous"

@@ -144,7 +144,7 @@ async def test_stale_rules_refuse_what_the_told_rules_allow(desk):
     exchange = await desk.open()
     desk.faults.stale_rules("AAPL", step_size=D(100), min_quantity=D(100))
 
-    told = next(i for i in await exchange.instruments() if i.symbol == "AAPL")
+    told = (await exchange.metadata()).instruments["AAPL"]
     with pytest.raises(ExchangeRejected) as caught:
         await exchange.submit(desk.order())
 
@@ -154,7 +154,7 @@ async def test_stale_rules_refuse_what_the_told_rules_allow(desk):
 
 
 async def _first_events(exchange, count):
-    stream = exchange.events(0)
+    stream = exchange.told_since(0)
     return [(await anext(stream)).sequence for _ in range(count)]
 
 
@@ -184,7 +184,7 @@ async def test_a_dropped_stream_breaks_once_and_can_be_resumed(desk):
     desk.faults.drop_stream()
 
     with pytest.raises(ExchangeUnavailable, match="stream"):
-        await anext(exchange.events(0))
+        await anext(exchange.told_since(0))
 
     assert await _first_events(exchange, 1) == [1]
     await exchange.close()

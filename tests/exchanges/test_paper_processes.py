@@ -50,7 +50,7 @@ async def test_two_processes_that_send_the_same_orders_fill_each_once(tmp_path):
     won = [int((await process.communicate())[0]) for process in racing]
 
     fills = await exchange.fills("AAPL", START)
-    events = exchange.events(0)
+    events = exchange.told_since(0)
     sequences = [(await anext(events)).sequence for _ in range(ORDERS)]
     assert sum(won) == ORDERS
     assert [f.exchange_fill_id for f in fills] == [f"f-{i}" for i in range(1, ORDERS + 1)]

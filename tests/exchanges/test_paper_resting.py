@@ -94,7 +94,7 @@ async def test_due_expiries_come_before_later_prices_of_other_orders(tmp_path, d
     desk.clock.advance(60)
     await exchange.open_orders()
 
-    stream = exchange.events(after=2)
+    stream = exchange.told_since(2)
     events = [(await anext(stream)).report for _ in range(2)]
 
     assert [(e.client_order_id, e.state) for e in events] == [
@@ -121,7 +121,7 @@ async def test_without_a_path_matching_goes_on_from_the_present_quote(tmp_path):
 
     assert missed == "open"
     assert met == same_quote == "partially_filled 4@99.5m+120"
-    stream = exchange.events(after=1)
+    stream = exchange.told_since(1)
     assert (await anext(stream)).report.reason == "present_quote"
     await exchange.close()
 
@@ -170,7 +170,7 @@ async def test_a_rejected_order_does_not_undo_what_the_market_did(tmp_path):
 async def test_a_stream_wakes_by_this_connections_own_change(tmp_path):
     desk = Desk(tmp_path)
     exchange = await desk.open()
-    stream = exchange.events(0)
+    stream = exchange.told_since(0)
     waiting = asyncio.ensure_future(anext(stream))
     await asyncio.sleep(0)
 
@@ -187,7 +187,7 @@ async def test_a_stream_resumes_after_a_sequence_and_ends_when_closed(tmp_path):
         await exchange.submit(desk.order(f"trd-{i}"))
     seen = []
 
-    async for event in exchange.events(after=1):
+    async for event in exchange.told_since(1):
         seen.append(event.sequence)
         if event.sequence == 3:
             await exchange.close()

@@ -8,13 +8,20 @@ from typing import Any
 import pytest
 
 from backend.domain.errors import CODES
+from backend.domain.instrument import PriceBand
 from backend.risk import Check, load_checks, resolve_limits, run
 from mcp_server.codes import KNOWN_CODES
+from tests.domain.builders import an_instrument
 from tests.risk.builders import a_view
 
 CHECKS = load_checks()
 PAGE = Path(__file__).parents[2] / "kb" / "risk.md"
 every_check = pytest.mark.parametrize(("name", "check"), CHECKS.items(), ids=CHECKS)
+
+BANDED = an_instrument(
+    price_band=PriceBand(Decimal(2), Decimal("0.5"), Decimal(2), Decimal("0.5")),
+    max_position=Decimal(10),
+)
 
 # The fact without which each check must block; what needs none is a rule of the order alone.
 MISSING: dict[str, dict[str, Any]] = {
@@ -23,10 +30,14 @@ MISSING: dict[str, dict[str, Any]] = {
     "kill_switch": {"kill_switch": "global: unreadable"},
     "max_daily_notional": {"account_notional": None},
     "max_order_notional": {"account_notional": None},
+    "exchange_band": {"instrument": BANDED, "reference_price": None},
+    "max_position": {"instrument": BANDED, "base_position": None},
     "price_band": {"quote": None},
     "stale_quote": {"quote": None},
 }
 RULES = {
+    "instrument_open",
+    "max_open_orders",
     "duplicate_order",
     "max_orders_per_minute",
     "max_pending_trades",

@@ -5,15 +5,15 @@ Unlike paper it is no authority on absence: three spaced answers, after a margin
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from backend.domain.clock import Clock
 from backend.domain.errors import ExecError, OutcomeUnknown
-from backend.domain.instrument import Instrument
+from backend.domain.instrument import Currency, Instrument
 from backend.domain.ledger import FeeSchedule
 from backend.domain.order import Fill, Order, OrderReport, OrderState, OrderType, Side, TimeInForce
 from backend.domain.quote import Quote
@@ -26,6 +26,8 @@ from backend.exchanges import (
     Event,
     Exchange,
     ExchangeModule,
+    Identity,
+    Metadata,
 )
 from backend.services import Desk, reconcile
 from backend.store import accounts, ledger
@@ -86,6 +88,8 @@ class FakeExchange(Exchange):
         self.clock = clock
         self.rules = BTC
         self.schedule = FeeSchedule(D(0), D(0))
+        self.reference: Decimal | None = None
+        self.says = Identity("one", may_trade=True, may_withdraw=False)
         self.touches = {"BTC/USD": (D("999.00"), D("1000.00"))}
         self.answers: list[OrderReport | ExecError | str] = []
         self.told: dict[str, OrderReport] = {}
@@ -108,11 +112,17 @@ class FakeExchange(Exchange):
         if self.slow is not None:
             await self.slow.wait()
 
-    async def instruments(self) -> Sequence[Instrument]:
-        self._ask("instruments")
-        return [self.rules]
+    async def identity(self) -> Identity:
+        self._ask("identity")
+        return self.says
 
-    async def fees(self) -> FeeSchedule:
+    async def metadata(self) -> Metadata:
+        self._ask("metadata")
+        known = {self.rules.symbol: self.rules}
+        money = {code: Currency(code) for code in (self.rules.base, self.rules.quote)}
+        return Metadata(self.rules.version, self.clock(), known, money)
+
+    async def fees(self, symbol: str | None = None) -> FeeSchedule:
         self._ask("fees")
         await self._think()
         return self.schedule
@@ -128,6 +138,14 @@ class FakeExchange(Exchange):
         self._ask("now")
         await self._think()
         return self.clock()
+
+    async def reference_price(self, symbol: str) -> Decimal | None:
+        self._ask("reference_price")
+        return self.reference
+
+    async def prepare(self) -> datetime:
+        self._ask("prepare")
+        return await self.now()
 
     async def submit(self, order: Order) -> OrderReport:
         self.sent.append(order)
@@ -149,11 +167,15 @@ class FakeExchange(Exchange):
             self.totals["BTC"] += sign * fill.quantity
             self.totals["USD"] -= sign * fill.quantity * fill.price
 
-    async def cancel(self, client_order_id: str, symbol: str) -> None:
+    async def cancel(
+        self, client_order_id: str, symbol: str, exchange_order_id: str | None = None
+    ) -> None:
         self.cancelled.append(client_order_id)
         self._ask("cancel")
 
-    async def find(self, client_order_id: str, symbol: str) -> OrderReport | None:
+    async def find(
+        self, client_order_id: str, symbol: str, exchange_order_id: str | None = None
+    ) -> OrderReport | None:
         self._ask("find")
         return self.told.get(client_order_id)
 
@@ -174,7 +196,7 @@ class FakeExchange(Exchange):
         self._ask("balances")
         return [Balance(currency, total, total) for currency, total in self.totals.items()]
 
-    async def events(self, after: int | None = None) -> AsyncIterator[Event]:
+    async def events(self) -> AsyncGenerator[Event, None]:
         raise OutcomeUnknown("no stream here")
         yield  # pragma: no cover
 
@@ -182,11 +204,12 @@ class FakeExchange(Exchange):
         pass
 
 
-class FakeModule(ExchangeModule):
+class FakeModule:
     """What a file of the plug-in folder offers, with one exchange behind it."""
 
     CAPABILITIES = CAPABILITIES
     SETTINGS: Mapping[str, tuple[str, str]] = {}
+    CREDENTIALS: Mapping[str, str] = {}
 
     def __init__(self, exchange: FakeExchange) -> None:
         self.exchange = exchange
@@ -260,7 +283,7 @@ async def add_fake(stack: Stack, environment: str = "testnet", **limits: str) ->
     """Add the account `fake:one` with 100,000 USD and 10 BTC, and return its exchange."""
     exchange = FakeExchange(stack.clock)
     desk = stack.backend.desk
-    desk.exchanges = {**desk.exchanges, "fake": FakeModule(exchange)}
+    desk.exchanges = {**desk.exchanges, "fake": cast(ExchangeModule, FakeModule(exchange))}
 
     def body(tx: Any) -> None:
         made = accounts.insert(

@@ -541,7 +541,7 @@ async def test_a_look_up_that_fails_after_the_order_left_never_says_that_it_did_
     assert held["USD"][1] == "2002"
 
 
-@pytest.mark.parametrize("method", ["now", "fees", "instruments"])
+@pytest.mark.parametrize("method", ["now", "prepare", "fees", "metadata"])
 async def test_a_look_up_that_fails_before_the_claim_leaves_the_plan_pending(exec_mcp, method):
     exchange = await add_fake(exec_mcp)
     made = await plan(exec_mcp, account_id=ACCOUNT, symbol="BTC/USD", quantity=1)

@@ -71,7 +71,7 @@ def test_a_reservation_covers_every_fill_within_the_worst_price(
             "base": lambda n=part, r=rate: fee_for(n, r),
             "BNB": lambda n=part * price, r=rate: fee_for(n, r, at_fill),
         }[unit]()
-        fill = charged(side, part, price, fee, fees.unit(BTC))
+        fill = charged(side, part, price, fee, fees.unit(BTC, side))
         for currency, amount in movements(fill, "BTC", "USD").items():
             spent[currency] -= amount
 

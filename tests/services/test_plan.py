@@ -543,7 +543,7 @@ async def test_an_approved_plan_executes_once_and_only_its_planner_confirms_it(e
 
 async def test_a_look_up_that_gets_no_answer_at_plan_says_that_nothing_was_sent(exec_mcp):
     exchange = await add_fake(exec_mcp)
-    for method in ("fees", "instruments"):
+    for method in ("fees", "metadata"):
         exchange.trouble = {method: OutcomeUnknown("no answer came")}
 
         refused = await plan(exec_mcp, account_id=ACCOUNT, symbol="BTC/USD", quantity=1)

@@ -142,7 +142,7 @@ async def test_an_exchange_that_cannot_even_be_connected_to_holds_up_no_other(ex
     await desk.database.write(
         lambda tx: tx.execute(
             "INSERT INTO accounts SELECT 0, exchange, 'gone', 'gone', environment, currency,"
-            " state, settings, limits, 1, 0, NULL, NULL, created_at FROM accounts"
+            " state, settings, limits, 1, 0, NULL, NULL, created_at, NULL, NULL FROM accounts"
         )
     )
     exec_mcp.faults.lose_answer()

@@ -87,10 +87,10 @@ class Broken(Keeper):
 
     mended = False
 
-    async def tick(self) -> bool:
+    async def _take_lease(self) -> bool:
         if not self.mended:
             raise KeyError("a bug")
-        return await super().tick()
+        return await super()._take_lease()
 
 
 async def test_a_bug_in_the_keeper_shows_in_health_and_it_starts_again(exec_mcp):

@@ -296,6 +296,7 @@ async def test_a_home_may_be_opened_again_and_the_umask_stays_the_tests_own(
 
 async def test_a_stack_that_cannot_start_leaves_nothing_open(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "vault.key").touch(0o600)
     (tmp_path / "home" / "vault.key").write_bytes(b"AAAA")
 
     with pytest.raises(ValueError, match="damaged"):

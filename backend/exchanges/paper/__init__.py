@@ -9,17 +9,28 @@ from decimal import Decimal
 
 from backend.database import Database, Transaction, choose_durability
 from backend.domain.errors import NotFound, Refused
-from backend.exchanges import AccountKey, Context, Exchange
+from backend.exchanges import AccountKey, Context
 from backend.exchanges.paper import book
 from backend.exchanges.paper.exchange import CAPABILITIES, PaperExchange
 from backend.exchanges.paper.settings import SETTINGS, read_settings
 
-__all__ = ["CAPABILITIES", "SETTINGS", "connect", "open_account", "reset_account"]
+__all__ = [
+    "CAPABILITIES",
+    "CREDENTIALS",
+    "SETTINGS",
+    "PaperExchange",
+    "connect",
+    "open_account",
+    "reset_account",
+]
+
+# Nobody but the home's owner can open its book.
+CREDENTIALS: Mapping[str, str] = {}
 
 _OPENING_BALANCE = Decimal(100_000)
 
 
-async def connect(account: AccountKey, context: Context) -> Exchange:
+async def connect(account: AccountKey, context: Context) -> PaperExchange:
     """Return the exchange bound to `account`.
 
     Raises:

@@ -292,7 +292,7 @@ def _add_fill(transaction: Transaction, booked: Booked, step: Step, fees: FeeSch
     assert execution is not None
     number = _next(transaction, booked.account, "fills", "number")
     rules = instrument(order.symbol)
-    unit = fees.unit(rules)
+    unit = fees.unit(rules, order.side)
     rate = fees.maker if execution.liquidity == "maker" else fees.taker
     notional = execution.quantity * execution.price
     if not rate:

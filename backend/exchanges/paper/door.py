@@ -8,7 +8,7 @@ from backend.domain.errors import ExchangeRejected, OutcomeUnknown
 from backend.domain.instrument import Instrument, Violation
 from backend.domain.ledger import FeeSchedule, reservation
 from backend.domain.money import ZERO, to_text
-from backend.domain.order import Order, OrderType
+from backend.domain.order import Order, OrderType, Side
 from backend.exchanges.paper import book
 
 REJECTIONS = {
@@ -60,7 +60,7 @@ def admit(
 
 def fee_asset(fees: FeeSchedule, instrument: Instrument) -> str | None:
     """Return the third asset that pays this account's fees, or None."""
-    unit = fees.unit(instrument)
+    unit = fees.unit(instrument, Side.BUY)  # The side changes no third asset.
     return None if not fees.worst or unit in (instrument.base, instrument.quote) else unit
 
 

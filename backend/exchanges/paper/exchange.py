@@ -5,7 +5,7 @@ did since, in the same transaction as the answer.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -17,7 +17,6 @@ from backend.database import (
     sqlite3,
 )
 from backend.domain.errors import ExchangeRejected, ExchangeUnavailable, OutcomeUnknown, Refused
-from backend.domain.instrument import Instrument
 from backend.domain.ledger import FeeSchedule
 from backend.domain.order import Fill, Order, OrderReport, OrderType, TimeInForce
 from backend.domain.quote import Quote
@@ -29,11 +28,13 @@ from backend.exchanges import (
     Context,
     Event,
     Exchange,
+    Identity,
+    Metadata,
 )
 from backend.exchanges.paper import book, matching, told
 from backend.exchanges.paper.door import admit, fee_asset
 from backend.exchanges.paper.faults import FaultScript, SubmitFault
-from backend.exchanges.paper.instruments import catalogue
+from backend.exchanges.paper.instruments import RULES_VERSION, catalogue, currencies
 from backend.exchanges.paper.market import (
     Market,
     conditions_of,
@@ -84,12 +85,19 @@ class PaperExchange(Exchange):
         self._closed = False
         # A source that can list its symbols adds them to the catalogue.
         self._instruments = catalogue(context.prices.symbols)
+        self._metadata = Metadata(
+            RULES_VERSION, context.clock(), self._instruments, currencies(self._instruments)
+        )
 
-    async def instruments(self) -> Sequence[Instrument]:
-        """Return everything that can be traded, by symbol."""
-        return list(self._instruments.values())
+    async def identity(self) -> Identity:
+        """Return the account itself: nobody else is in between."""
+        return Identity(self._account, may_trade=True, may_withdraw=False)
 
-    async def fees(self) -> FeeSchedule:
+    async def metadata(self) -> Metadata:
+        """Return everything that can be traded."""
+        return self._metadata
+
+    async def fees(self, symbol: str | None = None) -> FeeSchedule:
         """Return what this account pays: its own settings."""
         return self._settings.fees
 
@@ -97,8 +105,16 @@ class PaperExchange(Exchange):
         """Return the price source's quote."""
         return await self._prices.quote(symbol) if symbol in self._instruments else None
 
+    async def reference_price(self, symbol: str) -> Decimal | None:
+        """Return None: no instrument here has a price band."""
+        return None
+
     async def now(self) -> datetime:
         """Return the exchange's clock, which is ours."""
+        return self._clock()
+
+    async def prepare(self) -> datetime:
+        """Return the exchange's clock: there is nothing to make ready."""
         return self._clock()
 
     async def submit(self, order: Order) -> OrderReport:
@@ -125,7 +141,9 @@ class PaperExchange(Exchange):
             await self._take(order, fault)
         raise OutcomeUnknown("the answer was lost; the order may have arrived")
 
-    async def cancel(self, client_order_id: str, symbol: str) -> None:
+    async def cancel(
+        self, client_order_id: str, symbol: str, exchange_order_id: str | None = None
+    ) -> None:
         """Cancel a live order.
 
         Raises:
@@ -142,7 +160,9 @@ class PaperExchange(Exchange):
         await self._deliver()
         await self._write(body)
 
-    async def find(self, client_order_id: str, symbol: str) -> OrderReport | None:
+    async def find(
+        self, client_order_id: str, symbol: str, exchange_order_id: str | None = None
+    ) -> OrderReport | None:
         """Return the order with all its fills, or None. The look-up is authoritative.
 
         None is said under the write lock: no submit is between its look at the clock
@@ -185,13 +205,15 @@ class PaperExchange(Exchange):
         fees = self._settings.fees
         return await self._read(lambda t: book.balances(t, self._account, fees))
 
-    async def events(self, after: int | None = None) -> AsyncIterator[Event]:
-        """Stream the stored events after that sequence, then new ones, until closed.
-
-        None starts with the next event. Live orders are matched meanwhile.
-        """
+    async def events(self) -> AsyncGenerator[Event, None]:
+        """Stream news from now on. Live orders are matched meanwhile."""
         seen = await self._read(lambda t: told.last_event(t, self._account))
-        seen = seen if after is None else after
+        yield Event(None)
+        async for one in self.told_since(seen):
+            yield Event(one.report)
+
+    async def told_since(self, seen: int) -> AsyncIterator[told.Told]:
+        """Stream the stored events after that sequence, then new ones, until closed."""
         while not self._closed:
             changed = self._changed
             await self._deliver()
@@ -199,8 +221,8 @@ class PaperExchange(Exchange):
             found = await self._events_after(seen)
             if found and self._faults.breaks_stream():
                 raise ExchangeUnavailable("the stream broke")
-            for event in self._faults.disturbed(found):
-                yield event
+            for one in self._faults.disturbed(found):
+                yield one
             if found:
                 seen = found[-1].sequence
                 continue
@@ -269,7 +291,7 @@ class PaperExchange(Exchange):
         steps = matching.arrive(working, quote, conditions_of(working.symbol, self._settings), now)
         return steps or [Step(now, working)]
 
-    async def _events_after(self, sequence: int) -> list[Event]:
+    async def _events_after(self, sequence: int) -> list[told.Told]:
         return await self._read(lambda t: told.events(t, self._account, sequence))
 
     async def _fee_price(self, symbol: str) -> Decimal | None:

@@ -1,9 +1,9 @@
 """What the paper exchange lists, under which rules."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
-from backend.domain.instrument import Instrument
+from backend.domain.instrument import Currency, Instrument
 from backend.domain.money import ONE
 from backend.prices import LISTINGS, tick_size
 
@@ -31,6 +31,15 @@ _STEPS = {
 def catalogue(also: Iterable[str] = ()) -> dict[str, Instrument]:
     """Return every instrument by symbol: the listed ones, and `also` what a source prices."""
     return {symbol: instrument(symbol) for symbol in sorted({*LISTINGS, *also})}
+
+
+def currencies(instruments: Mapping[str, Instrument]) -> dict[str, Currency]:
+    """Return every currency that these instruments deal in, by code."""
+    decimals: dict[str, int] = {}
+    for one in instruments.values():
+        for code, places in ((one.base, one.quantity_decimals), (one.quote, one.price_decimals)):
+            decimals[code] = max(places, decimals.get(code, 0))
+    return {code: Currency(code, decimals=decimals[code]) for code in sorted(decimals)}
 
 
 def instrument(symbol: str) -> Instrument:

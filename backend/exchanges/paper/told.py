@@ -1,6 +1,7 @@
 """What the paper exchange tells of its book: reports, history, fills, events."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
@@ -8,7 +9,6 @@ from backend.database import Row, Transaction
 from backend.domain.clock import to_row
 from backend.domain.money import stored
 from backend.domain.order import Fill, OrderReport, OrderState
-from backend.exchanges import Event
 from backend.exchanges.paper.book import Booked, booked_of, fill_of, find
 
 
@@ -51,7 +51,15 @@ def fills(transaction: Transaction, account: str, symbol: str, since: datetime) 
     return found
 
 
-def events(transaction: Transaction, account: str, after: int, at_most: int = 500) -> list[Event]:
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One stored event; `sequence` grows by one."""
+
+    sequence: int
+    report: OrderReport
+
+
+def events(transaction: Transaction, account: str, after: int, at_most: int = 500) -> list[Told]:
     """Return the account's next events after that sequence number."""
     rows = transaction.rows(
         "SELECT e.*, o.client_order_id FROM events e"
@@ -70,7 +78,7 @@ def last_event(transaction: Transaction, account: str) -> int:
     return 0 if row is None else int(row["sequence"])
 
 
-def _event(transaction: Transaction, account: str, row: Row) -> Event:
+def _event(transaction: Transaction, account: str, row: Row) -> Told:
     booked = find(transaction, account, row["client_order_id"])
     assert booked is not None
     fill = transaction.row(
@@ -78,7 +86,7 @@ def _event(transaction: Transaction, account: str, row: Row) -> Event:
     )
     told = () if fill is None else (fill_of(fill, booked),)
     state, filled = OrderState(row["state"]), stored(row["filled"])
-    return Event(row["sequence"], _report(booked, state, filled, told, row["reason"]))
+    return Told(row["sequence"], _report(booked, state, filled, told, row["reason"]))
 
 
 def _report(
