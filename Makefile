@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: demo test check format lint types bench soak interop serve clean
+.PHONY: demo test check format lint types bench soak interop clients simulators serve clean
 
 demo: $(READY)  ## play the two-phase story on the paper exchange
 	$(BIN)/exec-mcp demo
@@ -39,6 +39,14 @@ interop: $(READY)  ## other people's MCP clients and the conformance suite; need
 	cp tests/interop/package.json $(INTEROP_TOOLS)/
 	npm install --prefix $(INTEROP_TOOLS) --no-audit --no-fund --no-package-lock --ignore-scripts --loglevel=error
 	EXEC_INTEROP_TOOLS=$(INTEROP_TOOLS) $(BIN)/python -m pytest -q tests/interop
+
+clients: $(READY)  ## other people's exchange clients trade on the simulated exchanges
+	$(PYTHON) -m venv $(VENV)/clients
+	$(VENV)/clients/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r tests/clients/requirements.lock
+	EXEC_CLIENTS_PYTHON=$(VENV)/clients/bin/python $(BIN)/python -m pytest -q tests/clients
+
+simulators: $(READY)  ## Binance and Bitstamp on this machine, to trade on without a key
+	$(BIN)/python -m tests.simulators
 
 serve: $(READY)  ## HTTP API and MCP at http://127.0.0.1:8787
 	$(BIN)/exec-mcp serve

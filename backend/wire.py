@@ -88,13 +88,14 @@ async def request(
     outgoing = client.build_request(method, url, content=body or None, headers=headers)
     try:
         response = await client.send(outgoing)
+        return Answer(response.status_code, response.headers, response.content)
     except _NEVER_LEFT as error:
-        raise ExchangeUnavailable(
-            f"the exchange was not reached ({type(error).__name__}); nothing was sent"
-        ) from None
+        why = f"the exchange was not reached ({type(error).__name__}); nothing was sent"
+        failure: ExchangeUnavailable | OutcomeUnknown = ExchangeUnavailable(why)
     except httpx.HTTPError as error:
-        raise OutcomeUnknown(f"no answer came ({type(error).__name__})") from None
-    return Answer(response.status_code, response.headers, response.content)
+        failure = OutcomeUnknown(f"no answer came ({type(error).__name__})")
+    # Raised out here, so that httpx's error, which holds the request, does not hang on it.
+    raise failure
 
 
 async def open_socket(url: str, **options: Any) -> ClientConnection:

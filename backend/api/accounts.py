@@ -1,12 +1,12 @@
 """Accounts and tokens over HTTP."""
 
-from decimal import Decimal
 from typing import Any
 
 from backend.api.fields import Field
 from backend.api.http import Answer, Call, Route, whole_reach
 from backend.domain.errors import Refused
 from backend.services import accounts, onboarding, risk, tokens
+from backend.services import reset as resets
 from backend.services.onboarding import NewAccount
 from backend.services.tokens import NewToken
 from backend.store.accounts import Account
@@ -27,8 +27,8 @@ NEW_ACCOUNT = (
     Field("identifier", "text", "the exchange's own name for it; left out: as the exchange says"),
     Field("name", "text", "a label of yours"),
     Field("environment", "text", "paper, testnet, demo or live, where the exchange has several"),
-    Field("currency", "text", "of balance, limits and equity", default="USD"),
-    Field("balance", "number", "opening balance of a paper account", default=Decimal(100_000)),
+    Field("currency", "text", "of balance, limits and equity; left out: USD or what is next to it"),
+    Field("balance", "number", "opening balance of a paper account; left out: 100000"),
     Field("settings", "map", "the exchange's own options", default={}),
     Field("limits", "map", "limit by check name", default={}),
     *_SECRETS,
@@ -98,7 +98,7 @@ async def set_limits(call: Call) -> Any:
 
 
 async def reset(call: Call) -> Any:
-    return await accounts.reset(call.desk, call.caller.principal, await _account(call))
+    return await resets.reset(call.desk, call.caller.principal, await _account(call))
 
 
 async def resume(call: Call) -> Any:
@@ -165,7 +165,7 @@ ROUTES = (
         "POST", _ONE + "/disable", _ADMIN, disable, "Disable an account; its plans are cancelled"
     ),
     Route("POST", _ONE + "/limits", _ADMIN, set_limits, "Change limits", body=_LIMITS),
-    Route("POST", _ONE + "/reset", _ADMIN, reset, "Put a paper account back to its opening"),
+    Route("POST", _ONE + "/reset", _ADMIN, reset, "Reset a paper or test account"),
     Route("POST", _ONE + "/resume", _ADMIN, resume, "Take new risk again", body=_RESUME),
     Route("DELETE", _ONE, _ADMIN, delete, "Delete an account and its credentials"),
     Route("GET", _ONE + "/snapshots", _READ, snapshots, "Balance snapshots", query=_NEWEST),

@@ -184,9 +184,16 @@ async def _answer(door: Door, route: Route, request: Request) -> Response:
 
 def _health(door: Door) -> Callable[[Request], Awaitable[Response]]:
     async def health(_: Request) -> Response:
-        failed, trouble = door.desk.database.failure, door.desk.trouble
+        desk = door.desk
+        failed, trouble = desk.database.failure, desk.trouble
         status = "failed" if failed else "degraded" if trouble else "ok"
-        told = {"status": status, "version": version("exec-mcp"), "instance": door.instance}
+        told: dict[str, Any] = {
+            "status": status,
+            "version": version("exec-mcp"),
+            "instance": door.instance,
+        }
+        if desk.markets.trouble:  # Old rules serve on: no reason to take this server for ill.
+            told["stale_rules"] = sorted(desk.markets.trouble)
         return json_response(told, 200 if status == "ok" else 503)
 
     return health

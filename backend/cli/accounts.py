@@ -62,19 +62,33 @@ def _disabled(reply: Mapping[str, Any]) -> None:
     say(f"Orders that are still live: {text_of(reply['live_orders'])}.")
 
 
+async def rename(account: AccountId, name: str, /, *, json: Json = False) -> None:
+    """Change the label of an account.
+
+    Parameters
+    ----------
+    name:
+        The new label.
+    """
+    reply = await _ask("POST", account, "/name", {"name": name})
+    output.show(reply, json, lambda r: say(f"{r['account_id']} is called {r['name']} now."))
+
+
 async def delete(account: AccountId, /, *, json: Json = False) -> None:
-    """Delete an account that never traded."""
+    """Delete an account and shred its key; refused while an order of it lives."""
     reply = await _ask("DELETE", account)
     output.show(reply, json, lambda r: say(f"{r['account_id']} is deleted."))
 
 
 async def reset(account: AccountId, /, *, json: Json = False) -> None:
-    """Put a paper account back to its opening balance; its history stays."""
+    """Put a paper account back to its opening; begin a test account anew after a reset there."""
     await _change(account, "reset", json, _was_reset)
 
 
 def _was_reset(reply: Mapping[str, Any]) -> None:
-    say(f"{reply['account_id']} holds its opening balance again: {text_of(reply['balances'])}.")
+    say(f"{reply['account_id']} begins anew and holds: {text_of(reply['balances'])}.")
+    if reply.get("ended"):
+        say(f"Orders that went with the exchange: {text_of(reply['ended'])}.")
 
 
 async def limit(account: AccountId, /, *limits: str, json: Json = False) -> None:

@@ -1,6 +1,7 @@
 """The operator at the HTTP API, in this process: the same scopes, audit and words as for all."""
 
 import json
+import re
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 # Under which name the OS keyring keeps the operator's token, per home.
 KEYRING_SERVICE = "exec-mcp operator"
+_TOKEN = re.compile(r"xmcp_[A-Za-z0-9_]{1,200}", re.ASCII)
 
 
 @asynccontextmanager
@@ -133,10 +135,10 @@ def _kept(home: Path) -> str | None:
 
 
 def typed_token(home: Path) -> str:
-    """Return the operator's token, typed unseen at a terminal, else from a pipe.
+    """Return the operator's token, typed unseen at a terminal, else the first line of a pipe.
 
     Raises:
-        Failed: there is none.
+        Failed: there is none, or it has not its form.
     """
     try:
         token = getpass("Operator token: ") if sys.stdin.isatty() else sys.stdin.readline()
@@ -145,6 +147,9 @@ def typed_token(home: Path) -> str:
     if not token.strip():
         path = home / "operator.token"
         raise Failed(f"{path} is gone: type the operator's token at a terminal, or pipe it in")
+    if not _TOKEN.fullmatch(token.strip()):
+        # Something else was piped, such as the parts of a key: none of it goes any further.
+        raise Failed("the first line is no operator's token: what else is piped comes after it")
     return token.strip()
 
 

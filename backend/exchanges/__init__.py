@@ -124,9 +124,11 @@ class Market(Protocol):
 
     Attributes:
         prices: the touch of its books.
+        fees: what an account without any volume pays.
     """
 
     prices: Prices
+    fees: FeeSchedule
 
     async def fetch_metadata(self) -> bytes:
         """Return the exchange's documents of what can be traded, whole, as JSON.

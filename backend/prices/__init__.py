@@ -16,7 +16,7 @@ __all__ = ["FORMS", "LISTINGS", "Listing", "PriceSourceModule", "open_prices", "
 
 FORMS = (
     "simulated, replay:FILE, replay:SYMBOL=FILE (several separated by commas), "
-    "mcp:URL or mcp:TOOL@URL"
+    "mcp:URL or mcp:TOOL@URL, binance, binance:testnet, binance:demo, bitstamp, bitstamp:testnet"
 )
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from backend.domain.secret import Credentials
 from backend.domain.trade import new_trade_id
 from backend.exchanges import AccountKey, Context, Exchange, ExchangeModule, is_real
 from backend.risk import Check
-from backend.services import metadata
+from backend.services import common_settings, metadata
 from backend.services.metadata import Markets
 from backend.store.accounts import Account
 
@@ -157,6 +157,8 @@ class Desk:
         module = self.exchanges[key.exchange]
         if wanted := metadata.source(key, module):
             await self.markets.require(*wanted)
+        if is_real(module):
+            key = replace(key, settings=common_settings.without_ours(key.settings))
         return await module.connect(key, self.context)
 
     async def disconnect(self, account: Account) -> None:

@@ -12,6 +12,7 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from backend.database import Transaction
 from backend.domain.clock import to_row
 from backend.domain.errors import NO_ANSWER, RateLimited
 from backend.domain.order import UNSETTLED, Fill, OrderReport, OrderState
@@ -136,6 +137,7 @@ async def _judge(
             await take_report(desk, account, exchange, report, "history")
             return
     others = {r.exchange_order_id for r in recorded if _is_anothers(r, trade)}
+    others |= await desk.database.read(lambda tx: _followed(tx, account, trade))
     doubtful = [f for f in fills if f.side == trade.side and f.exchange_order_id not in others]
     ids = [(f.exchange_order_id, f.exchange_fill_id) for f in doubtful]
     booked = await desk.database.read(
@@ -149,6 +151,20 @@ async def _judge(
     times, end = order.not_found + 1, to_row(order.valid_until)
     evidence = f"{times} not found after {end}, history and fills clear"
     await desk.database.write(lambda tx: settle.absent(tx, account, order.trade_id, evidence))
+
+
+def _followed(tx: Transaction, account: Account, trade: Trade) -> set[str]:
+    """Return the exchange's ids of our other live orders of the symbol.
+
+    One may be older than the history that is read; its fills are booked once it is looked at.
+    """
+    return {
+        order.exchange_order_id
+        for order in orders.live(tx, account.number)
+        if order.exchange_order_id is not None
+        and order.trade_id != trade.id
+        and trades.get(tx, order.trade_id).symbol == trade.symbol
+    }
 
 
 def _is_anothers(report: OrderReport, trade: Trade) -> bool:

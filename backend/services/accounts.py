@@ -8,9 +8,10 @@ from typing import Any
 from backend.database import Transaction
 from backend.domain.clock import from_row, to_et
 from backend.domain.errors import NotFound, Refused
-from backend.domain.money import BPS, padded, parse_positive, stored
+from backend.domain.money import BPS, ZERO, padded, parse_positive, stored
 from backend.domain.trade import CancelReason
-from backend.services import Desk, account_key, market, vault
+from backend.exchanges import Balance
+from backend.services import Desk, market, vault
 from backend.services.expiry import cancel_pending
 from backend.store import accounts, audit, ledger, orders, trades
 from backend.store.accounts import Account
@@ -92,9 +93,12 @@ async def delete(desk: Desk, actor: str, account: Account) -> dict[str, Any]:
 
     Raises:
         Refused: `account_in_use`: an order of it lives.
+        NotFound: it is deleted already.
     """
 
     def body(tx: Transaction) -> None:
+        if accounts.find(tx, account.id) is None:
+            raise NotFound()  # Another was first: what it wrote down stays as it is.
         live = [order.trade_id for order in orders.live(tx, account.number)]
         if live:
             raise Refused(
@@ -123,42 +127,15 @@ async def delete(desk: Desk, actor: str, account: Account) -> dict[str, Any]:
     return {"account_id": account.id, "deleted": True}
 
 
-async def reset(desk: Desk, actor: str, account: Account) -> dict[str, Any]:
-    """Put a paper account back to its opening balance. History stays.
-
-    Raises:
-        Refused: not a paper account, or `account_in_use`: it has live orders.
-    """
-    module = desk.exchanges[account.exchange]
-    if account.environment != "paper":
-        raise Refused(f"{account.id} is not a paper account")
-
-    def end_plans(tx: Transaction) -> None:
-        if orders.live(tx, account.number):
-            raise Refused(f"{account.id} has live orders; cancel them first", "account_in_use")
-        cancel_pending(tx, account.number, actor, CancelReason.CALLER)
-
-    await desk.database.write(end_plans)
-    await module.reset_account(account_key(account), desk.context)
-    exchange = await desk.exchange(account)
-    told = {b.currency: b.total for b in await exchange.balances()}
-
-    def body(tx: Transaction) -> dict[str, Any]:
-        end_plans(tx)
-        for one in ledger.all_funds(tx, account.number):
-            difference = told.get(one.currency, Decimal(0)) - one.total
-            if difference:
-                ledger.adjust(tx, account.number, one.currency, difference, "adjustment")
-        ledger.clear_positions(tx, account.number)
-        accounts.set_break(tx, account.number, None)
-        accounts.touch_ledger(tx, account.number)
-        audit.append(tx, "account.reset", actor, account=account.number)
-        return {
-            "account_id": account.id,
-            "balances": {c: padded(total, 2) for c, total in sorted(told.items())},
-        }
-
-    return await desk.database.write(body)
+def keep_balances(
+    tx: Transaction, account: Account, told: Sequence[Balance], asked_at: str
+) -> None:
+    """Remember what the exchange said at `asked_at`: all of it, so nothing of the rest is there."""
+    gone = {f.currency for f in ledger.all_funds(tx, account.number)} - {b.currency for b in told}
+    for one in (*told, *(Balance(currency, ZERO, ZERO) for currency in sorted(gone))):
+        ledger.keep_exchange_balance(
+            tx, account.number, one.currency, one.total, one.free, asked_at
+        )
 
 
 async def reachable(desk: Desk, caller: Token, exchange: str | None = None) -> list[Account]:
@@ -195,8 +172,9 @@ async def info(desk: Desk, caller: Token, account: Account, symbol: str | None) 
     else:
         busy = await desk.database.read(lambda tx: _busy_symbols(tx, account))
         chosen = [known[s] for s in sorted(busy) if s in known][:_MOST_INSTRUMENTS]
-    funds = await desk.database.read(lambda tx: ledger.all_funds(tx, account.number))
+    balances = await desk.database.read(lambda tx: _balances(tx, account))
     offered = desk.exchanges[account.exchange].CAPABILITIES
+    withdraws = {"may_withdraw": account.may_withdraw} if "admin" in caller.scopes else {}
     return {
         **accounts.public(account),
         "created_at": to_et(from_row(account.created_at)),
@@ -209,23 +187,36 @@ async def info(desk: Desk, caller: Token, account: Account, symbol: str | None) 
         },
         "permissions": sorted(caller.scopes),
         "exchange_permissions": list(account.permissions),
+        **{name: told for name, told in withdraws.items() if told is not None},
         "sub_accounts": offered.sub_accounts,
         "order_types": sorted(offered.order_types),
         "times_in_force": sorted(offered.times_in_force),
-        "balances": [
-            {
-                "currency": f.currency,
-                "total": padded(f.total, 2),
-                "available": padded(f.free, 2),
-                "reserved": padded(f.held, 2),
-            }
-            for f in funds
-        ],
+        "balances": balances,
         "limits": {name: _number(text) for name, text in account.limits.items()},
         "settings": dict(account.settings),
         "instruments": [market.shown_instrument(i) for i in chosen],
         "instrument_count": len(known),
     }
+
+
+def _balances(tx: Transaction, account: Account) -> list[dict[str, Any]]:
+    """Return each currency, and beside it what a real exchange last said of it."""
+    told = ledger.exchange_balances(tx, account.number)
+    shown = []
+    for one in ledger.all_funds(tx, account.number):
+        balance: dict[str, Any] = {
+            "currency": one.currency,
+            "total": padded(one.total, 2),
+            "available": padded(one.free, 2),
+            "reserved": padded(one.held, 2),
+        }
+        if one.currency in told:
+            row = told[one.currency]
+            balance["exchange_total"] = padded(stored(row["total"]), 2)
+            balance["exchange_free"] = padded(stored(row["free"]), 2)
+            balance["as_of"] = to_et(from_row(row["as_of"]))
+        shown.append(balance)
+    return shown
 
 
 def _number(text: str) -> Decimal | str:

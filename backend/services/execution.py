@@ -31,7 +31,7 @@ from backend.domain.trade import TradeStatus
 from backend.exchanges import Exchange
 from backend.services import Desk, log, market, planning, settle, views
 from backend.services.claim import Claimed, claim
-from backend.services.lookup import not_pending, visible
+from backend.services.lookup import expire_if_due, not_pending, visible
 from backend.store import accounts, orders, trades
 from backend.store.accounts import Account
 from backend.store.tokens import Token
@@ -84,6 +84,9 @@ def _answer(tx: Transaction, trade_id: str) -> dict[str, Any]:
 
 async def _execute(desk: Desk, caller: Token, trade_id: str) -> None:
     trade, account = await desk.database.read(lambda tx: visible(tx, caller, trade_id))
+    if trade.status is TradeStatus.PENDING and desk.clock() >= trade.expires_at:
+        await expire_if_due(desk, caller, trade_id)
+        trade, account = await desk.database.read(lambda tx: visible(tx, caller, trade_id))
     if trade.status is not TradeStatus.PENDING:
         # No facts are needed to say so; the claim below decides every other case.
         raise await desk.database.read(

@@ -143,10 +143,10 @@ class Keeper:
             )
             async for attempt in patiently:
                 with attempt:
-                    await self._listen(account.number)
+                    await self.listen(account.number)
             await asyncio.sleep(_RECONNECT_S)
 
-    async def _listen(self, number: int) -> None:
+    async def listen(self, number: int) -> None:
         """Follow one connection until it breaks; raise only if it never brought anything."""
         desk = self._desk
         account = await desk.database.read(lambda tx: accounts.by_number(tx, number))

@@ -2,7 +2,8 @@
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -40,12 +41,16 @@ async def rules(desk: Desk, account: Account) -> Metadata:
     Raises:
         ExchangeUnavailable: nothing is known of it.
     """
-    wanted = metadata.source(account, desk.exchanges[account.exchange])
+    wanted = _source(desk, account)
     if wanted is not None:
         return await desk.markets.require(*wanted)
     exchange = await desk.exchange(account)
     with unanswered():
         return await exchange.metadata()
+
+
+def _source(desk: Desk, account: Account) -> metadata.Key | None:
+    return metadata.source(account, desk.exchanges[account.exchange])
 
 
 async def instruments(desk: Desk, account: Account) -> Mapping[str, Instrument]:
@@ -54,13 +59,22 @@ async def instruments(desk: Desk, account: Account) -> Mapping[str, Instrument]:
 
 
 async def instrument(desk: Desk, account: Account, symbol_text: str) -> Instrument:
-    """Return one instrument.
+    """Return one instrument under the rules by which the account trades it.
 
     Raises:
         Refused: `unknown_symbol`, naming the nearest ones.
     """
-    symbol = normalise_symbol(symbol_text)
-    known = await instruments(desk, account)
+    found = _find(account, await instruments(desk, account), normalise_symbol(symbol_text))
+    wanted = _source(desk, account)
+    if account.environment != "paper" or wanted is None:
+        return found
+    # A mirrored account takes what the exchange takes, and needs nobody's permission.
+    theirs = desk.exchanges[wanted[0]].CAPABILITIES
+    taken = frozenset[str](offered_types(found, theirs))
+    return replace(found, order_types=taken, permissions=())
+
+
+def _find(account: Account, known: Mapping[str, Instrument], symbol: str) -> Instrument:
     if symbol in known:
         return known[symbol]
     flat = {name.replace("/", ""): name for name in known}
@@ -72,12 +86,19 @@ async def instrument(desk: Desk, account: Account, symbol_text: str) -> Instrume
 
 
 async def quote(desk: Desk, account: Account, symbol: str) -> Quote | None:
-    """Return the touch of the account's own exchange, or None when it cannot tell."""
-    exchange = await desk.exchange(account)
-    try:
-        return await exchange.quote(symbol)
-    except NO_ANSWER:
+    """Return the touch of the account's own exchange, or None when it cannot tell.
+
+    Raises:
+        ExchangeUnavailable: the account's exchange was not reached at all.
+    """
+    wanted = _source(desk, account)
+    # A real exchange is not asked for a book that it does not have.
+    if wanted is not None and symbol not in (await desk.markets.require(*wanted)).instruments:
         return None
+    exchange = await desk.exchange(account)
+    with suppress(*NO_ANSWER):
+        return await exchange.quote(symbol)
+    return None
 
 
 async def conversion(desk: Desk, account: Account, unit: str, into: str) -> Decimal | None:
@@ -168,12 +189,15 @@ async def market(desk: Desk, account: Account, symbol_text: str) -> dict[str, An
         Refused: `unknown_symbol`.
     """
     known = await instrument(desk, account, symbol_text)
-    found = await quote(desk, account, known.symbol)
+    found = None
+    with suppress(*NO_ANSWER):  # The rules are known, whether or not the exchange can be reached.
+        found = await quote(desk, account, known.symbol)
     offered = desk.exchanges[account.exchange].CAPABILITIES
     return {
         "exchange": account.exchange,
         "account_id": account.id,
         "environment": account.environment,
+        **_mirrored(account),
         **shown_instrument(known),
         "order_types": sorted(offered_types(known, offered)),
         "times_in_force": sorted(offered.times_in_force),
@@ -187,27 +211,41 @@ async def markets(
     """Return a page of instruments of these accounts' exchanges, by exchange and symbol."""
     wanted = (query or "").strip().upper()
     found: dict[str, tuple[Account, Instrument]] = {}
-    for account in accounts:
+    for place, account in _places(accounts).items():
         for known in (await instruments(desk, account)).values():
-            if wanted in f"{known.symbol} {known.code} {known.name}".upper():
-                key = f"{account.exchange} {account.environment} {known.symbol}"
-                found.setdefault(key, (account, known))
-    keys = [key for key in sorted(found) if after is None or key > after]
+            if not wanted or wanted in f"{known.symbol} {known.code} {known.name}".upper():
+                found[f"{place} {known.symbol}"] = account, known
+    keys = sorted(key for key in found if after is None or key > after)
     return {
         "markets": [_listed(*found[key]) for key in keys[:limit]],
         "next_cursor": keys[limit - 1] if len(keys) > limit else None,
     }
 
 
+def _places(accounts: Sequence[Account]) -> dict[str, Account]:
+    """Return one account for each set of instruments; the name of its place comes first."""
+    places: dict[str, Account] = {}
+    for account in accounts:
+        parts = (account.exchange, account.environment, *_mirrored(account).values())
+        places.setdefault(" ".join(parts), account)
+    return places
+
+
+def _mirrored(account: Account) -> dict[str, str]:
+    """Return whom a paper account follows, where it does."""
+    text = account.settings.get("mirror") if account.environment == "paper" else None
+    return {"mirror": text} if text else {}
+
+
 def _listed(account: Account, known: Instrument) -> dict[str, Any]:
-    environment = {"environment": account.environment}
-    return {"exchange": account.exchange, **environment, **shown_instrument(known)}
+    place = {"exchange": account.exchange, "environment": account.environment}
+    return {**place, **_mirrored(account), **shown_instrument(known)}
 
 
 async def currencies(desk: Desk, accounts: Sequence[Account]) -> dict[str, Any]:
     """Return every currency that these accounts' exchanges deal in."""
     seen: dict[tuple[str, str], dict[str, Any]] = {}
-    for account in accounts:
+    for account in _places(accounts).values():
         for known in (await rules(desk, account)).currencies.values():
             shown: dict[str, Any] = {"exchange": account.exchange, "currency": known.code}
             shown |= {"name": known.name}

@@ -5,12 +5,15 @@ comes back empty or is not understood changes nothing: the last good set stays.
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+import structlog
+
 from backend.database import Database, Transaction
-from backend.domain.errors import NO_ANSWER, ExchangeUnavailable
+from backend.domain.errors import NO_ANSWER, ExchangeUnavailable, ExecError
 from backend.exchanges import AccountKey, Context, ExchangeModule, Market, Metadata, is_real
 from backend.store import audit
 from backend.store import market as store
@@ -20,6 +23,8 @@ REFRESH_EVERY = timedelta(days=1)
 _RETRY_AFTER = timedelta(minutes=5)
 
 Key = tuple[str, str]
+
+log = structlog.get_logger("exec-mcp")
 
 
 class Markets:
@@ -40,7 +45,8 @@ class Markets:
         self._markets: dict[Key, Market] = {}
         self._metadata: dict[Key, Metadata] = {}
         self._next: dict[Key, datetime] = {}
-        self._loading = asyncio.Lock()
+        # Whoever finds nothing waits for the one who is fetching it.
+        self._taking: defaultdict[Key, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def market(self, exchange: str, environment: str) -> Market:
         """Return the public side of an exchange, opened the first time."""
@@ -74,30 +80,19 @@ class Markets:
             ExchangeUnavailable: there is none, and the exchange gave none.
         """
         key = (exchange, environment)
-        if not await self._load(key):
+        version = await self._database.read(lambda tx: store.version(tx, *key))
+        known = self._metadata.get(key)
+        if known is not None and known.version == version:
+            return known
+        async with self._taking[key]:
+            if found := await self._stored(key):
+                return found
             try:
-                await self.refresh(exchange, environment)
+                return await self._fetch(key)
             except (*NO_ANSWER, ValueError) as error:
                 raise ExchangeUnavailable(
                     f"the rules of {exchange} ({environment}) could not be fetched: {error}"
                 ) from error
-        return self._metadata[key]
-
-    async def _load(self, key: Key) -> bool:
-        """Take over what another process may have stored. Returns whether there is a set."""
-        version = await self._database.read(lambda tx: store.version(tx, *key))
-        known = self._metadata.get(key)
-        if known is not None and known.version == version:
-            return True
-        async with self._loading:
-            found = await self._database.read(lambda tx: store.find(tx, *key))
-            if found is None:
-                return False
-            market = self.market(*key)
-            self._metadata[key] = await asyncio.to_thread(
-                market.read_metadata, found.content, found.fetched_at
-            )
-        return True
 
     async def refresh(self, exchange: str, environment: str) -> Metadata:
         """Fetch the documents and keep them if they are good.
@@ -107,9 +102,30 @@ class Markets:
                 they are not; what was known before stays.
         """
         key = (exchange, environment)
-        market = self.market(exchange, environment)
+        async with self._taking[key]:
+            return await self._fetch(key)
+
+    async def _stored(self, key: Key) -> Metadata | None:
+        """Take over what another process may have stored; what is known stays where it is bad."""
+        found = await self._database.read(lambda tx: store.find(tx, *key))
+        known = self._metadata.get(key)
+        if found is None or (known is not None and known.version == found.version):
+            return known
+        market = self.market(*key)
+        try:
+            self._metadata[key] = await asyncio.to_thread(
+                market.read_metadata, found.content, found.fetched_at
+            )
+        except ValueError as error:  # Another version of this program understood it.
+            log.warning("metadata.not_understood", source=":".join(key), error=str(error))
+        return self._metadata.get(key)
+
+    async def _fetch(self, key: Key) -> Metadata:
+        market = self.market(*key)
         content = await market.fetch_metadata()
         fresh = await asyncio.to_thread(market.read_metadata, content, self.context.clock())
+        if not fresh.instruments:
+            raise ValueError("they name nothing to trade")
         await self._database.write(lambda tx: _keep(tx, key, fresh, content))
         self._metadata[key] = fresh
         return fresh
@@ -117,15 +133,18 @@ class Markets:
     async def refresh_due(self, keys: set[Key]) -> None:
         """Refresh what is in use and older than a day, or was not fetched by this process."""
         now = self.context.clock()
+        names = {":".join(key) for key in keys}
+        self.trouble = {name: why for name, why in self.trouble.items() if name in names}
         for key in sorted(keys):
             if now < self._next.get(key, now):
                 continue
             name = ":".join(key)
+            self._next[key] = now + _RETRY_AFTER
             try:
                 await self.refresh(*key)
-            except (*NO_ANSWER, ValueError) as error:
-                self._next[key] = now + _RETRY_AFTER
+            except (ExecError, ValueError) as error:
                 self.trouble[name] = f"the rules could not be refreshed: {error}"
+                log.warning("metadata.not_refreshed", source=name, error=str(error))
             else:
                 self._next[key] = now + REFRESH_EVERY
                 self.trouble.pop(name, None)

@@ -1,10 +1,11 @@
 """Adding an account, and setting its credentials: the exchange itself must say whose key it is.
 
-| step                 | durable before | if we die here                       | twice            |
-|----------------------|----------------|--------------------------------------|------------------|
-| probe the key        | nothing        | nothing happened                     | asks again       |
-| add, with its secret | nothing        | before COMMIT: nothing happened      | `account_exists` |
-| replace a secret     | the old one    | before COMMIT: the old one is used   | the newer wins   |
+| step                  | durable before | if we die here                     | twice            |
+|-----------------------|----------------|------------------------------------|------------------|
+| probe the key         | nothing        | nothing happened                   | asks again       |
+| add, with its secret  | nothing        | before COMMIT: nothing happened    | `account_exists` |
+| retire operator.token | a live account | the file stays, `doctor` says so   | it is gone       |
+| replace a secret      | the old one    | before COMMIT: the old one is used | the newer wins   |
 """
 
 import re
@@ -14,17 +15,33 @@ from decimal import Decimal
 from typing import Any
 
 from backend.database import Transaction, to_json
-from backend.domain.errors import NO_ANSWER, ExchangeRejected, ExchangeUnavailable, Refused
+from backend.domain.clock import to_row
+from backend.domain.errors import (
+    NO_ANSWER,
+    ExchangeRejected,
+    ExchangeUnavailable,
+    NotFound,
+    Refused,
+)
 from backend.domain.money import ZERO
 from backend.domain.secret import Credentials
 from backend.exchanges import AccountKey, Balance, ExchangeModule, Identity, is_real
-from backend.services import Desk, account_key, tokens, vault
-from backend.services.accounts import NAME, check_limits
+from backend.services import Desk, account_key, common_settings, metadata, tokens, vault
+from backend.services.accounts import NAME, check_limits, keep_balances
 from backend.store import accounts, audit, ledger
 from backend.store.accounts import Account
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _CURRENCY = re.compile(r"[A-Z0-9]{2,10}", re.ASCII)
+
+_KEEP_TOKEN = (
+    "operator.token was deleted, because this home has a live account now, and the token in it "
+    "replaced. operator_token is the new one and is shown only here: keep it where you keep "
+    "passwords, or let the OS keyring keep it (exec-mcp token remember)"
+)
+
+# Of an account for which none is named: the first in which its exchange deals.
+_CURRENCIES = ("USD", "USDT", "USDC", "EUR")
 
 # Of a paper account, where nothing else is said; in its currency.
 OPENING_BALANCE = Decimal(100_000)
@@ -38,7 +55,9 @@ class NewAccount:
         identifier: the exchange's own name for it; "" takes what the exchange says.
         name: a label; "" takes the identifier.
         environment: None where the exchange has only one.
-        balance: opening balance of a paper account, in `currency`.
+        currency: of balance, limits and equity; None: USD where the exchange deals in it,
+            else the first of USDT, USDC and EUR in which it does.
+        balance: opening balance of a paper account, in `currency`; None: `OPENING_BALANCE`.
         settings: the exchange's own options, as text.
         limits: limit by check name, as text; or `approval_threshold`, `band_bps`.
         credentials: by the names that the exchange declares.
@@ -49,8 +68,8 @@ class NewAccount:
     identifier: str = ""
     name: str = ""
     environment: str | None = None
-    currency: str = "USD"
-    balance: Decimal = OPENING_BALANCE
+    currency: str | None = None
+    balance: Decimal | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     limits: Mapping[str, str] = field(default_factory=dict)
     credentials: Credentials = field(default_factory=dict, repr=False)
@@ -61,7 +80,8 @@ async def add(desk: Desk, actor: str, new: NewAccount) -> dict[str, Any]:
     """Add an account, with its balances as the exchange tells them.
 
     Returns:
-        the account; with the first live one also `operator_token`, shown only here.
+        the account; with the first live one also `operator_token`, shown only here, and
+        what to do with it.
 
     Raises:
         Refused: a malformed value, an unknown exchange, `account_exists`, a key of another
@@ -69,34 +89,48 @@ async def add(desk: Desk, actor: str, new: NewAccount) -> dict[str, Any]:
         ExchangeUnavailable: the exchange did not say whose key it is.
     """
     module = _checked(desk, new)
-    key = AccountKey(
-        new.exchange,
-        new.identifier,
-        _environment(new, module),
-        new.currency,
-        new.settings,
-        new.credentials,
-    )
+    key = await _key(desk, new, module)
     # Before the exchange is asked: it may open anew what never traded there.
     await desk.database.read(lambda tx: _refuse_known(tx, key))
     if not is_real(module):
         try:
-            await module.open_account(key, desk.context, balance=new.balance)
+            balance = OPENING_BALANCE if new.balance is None else new.balance
+            await module.open_account(key, desk.context, balance=balance)
         except ValueError as error:
             raise Refused(str(error)) from None
+    asked_at = to_row(desk.clock())
     identity, opening = await _probe(desk, key)
     if is_real(module):
         key = replace(key, identifier=key.identifier or identity.identifier)
         _refuse_identity(key, identity, new.allow_withdrawals)
     made = await desk.database.write(
-        lambda tx: _write(tx, desk, actor, new, key, identity, opening)
+        lambda tx: _write(tx, desk, actor, new, key, identity, opening, asked_at)
     )
     shown = accounts.public(made)
     if made.environment == "live":
         fresh = await tokens.retire_operator_file(desk, desk.vault.token_key)
         if fresh is not None:
-            shown["operator_token"] = fresh
+            shown |= {"operator_token": fresh, "next": _KEEP_TOKEN}
     return shown
+
+
+async def _key(desk: Desk, new: NewAccount, module: ExchangeModule) -> AccountKey:
+    key = AccountKey(
+        new.exchange,
+        new.identifier,
+        _environment(new, module),
+        new.currency or _CURRENCIES[0],
+        new.settings,
+        new.credentials,
+    )
+    if new.currency is None and (wanted := metadata.source(key, module)):
+        try:
+            dealt_in = (await desk.markets.require(*wanted)).currencies
+        except ExchangeUnavailable:
+            return key  # Whoever connects says it in better words.
+        usual = [currency for currency in _CURRENCIES if currency in dealt_in]
+        key = replace(key, currency=next(iter(usual), key.currency))
+    return key
 
 
 def _write(
@@ -107,6 +141,7 @@ def _write(
     key: AccountKey,
     identity: Identity,
     opening: Sequence[Balance],
+    asked_at: str,
 ) -> Account:
     _refuse_known(tx, key)
     made = _insert(tx, new, key)
@@ -118,6 +153,8 @@ def _write(
         change = told.get(currency, ZERO) - ledger.funds(tx, made.number, currency).total
         if change:
             ledger.adjust(tx, made.number, currency, change, "opening")
+    if made.environment != "paper":
+        keep_balances(tx, made, opening, asked_at)
     audit.append(
         tx,
         "account.added",
@@ -175,6 +212,7 @@ async def set_credentials(
     Raises:
         Refused: the exchange needs none, or as in `add`.
         ExchangeUnavailable: the exchange did not say whose key it is.
+        NotFound: the account was deleted meanwhile.
     """
     module = desk.exchanges[account.exchange]
     _check_credentials(module, credentials)
@@ -185,6 +223,8 @@ async def set_credentials(
     _refuse_identity(key, identity, allow_withdrawals)
 
     def body(tx: Transaction) -> dict[str, Any]:
+        if accounts.find(tx, account.id) is None:
+            raise NotFound()  # Deleted meanwhile: nothing is kept for it any more.
         changed = accounts.next_credentials(tx, account.number)
         accounts.set_identity(tx, account.number, asdict(identity))
         vault.put(tx, desk.vault, changed, credentials)
@@ -208,19 +248,27 @@ async def _probe(desk: Desk, key: AccountKey) -> tuple[Identity, Sequence[Balanc
     try:
         connected = await desk.connect(key)
     except ValueError as error:
-        raise Refused(str(error)) from None
+        raise Refused(_without_secrets(str(error), key.credentials)) from None
     try:
         return await connected.identity(), await connected.balances()
     except ExchangeRejected as error:
-        raise Refused(
-            f"{key.exchange} refused this key ({error.exchange_code}): {error.detail}"
-        ) from error
+        why = _without_secrets(f"({error.exchange_code}): {error.detail}", key.credentials)
+        raise Refused(f"{key.exchange} refused this key {why}") from None
     except NO_ANSWER as error:
+        why = _without_secrets(error.detail, key.credentials)
         raise ExchangeUnavailable(
-            f"{key.exchange} did not say whose key this is: {error.detail}; nothing was changed"
-        ) from error
+            f"{key.exchange} did not say whose key this is: {why}; nothing was changed"
+        ) from None
     finally:
         await connected.close()
+
+
+def _without_secrets(text: str, credentials: Credentials) -> str:
+    """Return what the exchange said, without what it may repeat of the key."""
+    for secret in credentials.values():
+        if revealed := secret.reveal():
+            text = text.replace(revealed, "***")
+    return text
 
 
 def _refuse_identity(key: AccountKey, identity: Identity, allow_withdrawals: bool) -> None:
@@ -229,6 +277,8 @@ def _refuse_identity(key: AccountKey, identity: Identity, allow_withdrawals: boo
             f"{key.exchange} says that this key belongs to {identity.identifier}, "
             f"not to {key.identifier}"
         )
+    if not _IDENTIFIER.fullmatch(key.identifier):
+        raise Refused(f"the exchange's identifier must match {_IDENTIFIER.pattern}")
     if not identity.may_trade:
         raise Refused(f"{key.exchange} says that this key may not trade")
     if identity.may_withdraw is False or allow_withdrawals:
@@ -260,20 +310,25 @@ def _checked(desk: Desk, new: NewAccount) -> ExchangeModule:
     for label, text, pattern in (
         ("identifier", new.identifier, _IDENTIFIER),
         ("name", new.name, NAME),
-        ("currency", new.currency, _CURRENCY),
+        ("currency", new.currency or _CURRENCIES[0], _CURRENCY),
     ):
         optional = label == "name" or (label == "identifier" and is_real(module))
         if not pattern.fullmatch(text) and (text or not optional):
             raise Refused(f"{label} must match {pattern.pattern}")
     check_limits(desk, new.limits)
     _check_credentials(module, new.credentials)
+    if is_real(module):
+        common_settings.check(new.settings)
+        if new.balance is not None:
+            raise Refused("balance is for paper accounts: this one holds what the exchange says")
     return module
 
 
 def _check_credentials(module: ExchangeModule, given: Credentials) -> None:
     known = ", ".join(module.CREDENTIALS) or "none"
-    if unknown := sorted(set(given) - set(module.CREDENTIALS)):
-        raise Refused(f"there is no credential called {unknown[0][:40]!r}; known: {known}")
+    if not set(given) <= set(module.CREDENTIALS):
+        # Not by its name: a secret may have been put in its place.
+        raise Refused(f"there is a credential that this exchange does not take; known: {known}")
     if module.CREDENTIALS and not given:
         raise Refused(f"credentials are missing; this exchange takes: {known}")
 

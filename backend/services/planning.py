@@ -18,7 +18,7 @@ from backend.domain.trade import digest
 from backend.exchanges import Capabilities
 from backend.risk import RiskView
 from backend.services import Desk, market
-from backend.store import controls, ledger, orders, trades
+from backend.store import controls, ledger, trades
 from backend.store.accounts import Account
 
 STOP_BAND_BPS = Decimal(100)
@@ -229,9 +229,9 @@ def risk_view(
         currency: _free(tx, account, currency) + own.get(currency, ZERO)
         for currency in (pricing.reserved or {})
     }
-    busy = _Busy()
-    if facts.instrument.max_open_orders is not None or facts.instrument.max_position is not None:
-        busy = _busy(tx, account, facts.instrument)
+    rule = facts.instrument
+    counted = (rule.max_open_orders, rule.max_stop_orders, rule.max_position)
+    busy = _busy(tx, account, rule) if any(most is not None for most in counted) else _Busy()
     switch = controls.engaged(tx, controls.scopes_over(account.id, terms.symbol))
     since = tx.now - time.seconds(_MINUTE)
     notional = terms.quantity * pricing.worst_price
@@ -279,8 +279,7 @@ class _Busy:
 
 def _busy(tx: Transaction, account: Account, instrument: Instrument) -> _Busy:
     """Count the account's live orders on the instrument, and what it owns and buys of its base."""
-    live = [trades.get(tx, order.trade_id) for order in orders.live(tx, account.number)]
-    here = [trade for trade in live if trade.symbol == instrument.symbol]
+    here = trades.live_on(tx, account.number, instrument.symbol)
     stops = [t for t in here if t.order_type in (OrderType.STOP, OrderType.STOP_LIMIT)]
     bought = sum((t.quantity for t in here if t.side is Side.BUY), ZERO)
     owned = ledger.funds(tx, account.number, instrument.base).total

@@ -27,14 +27,13 @@ from backend.domain.trade import CancelReason, is_trade_id
 from backend.exchanges import Balance, Exchange
 from backend.services import Desk, log
 from backend.services.absence import History, look_up, symbol_of
+from backend.services.accounts import keep_balances
+from backend.services.common_settings import ON_DIFFERENCE
 from backend.services.execution import request_cancel, take_report
 from backend.services.expiry import cancel_pending
 from backend.store import accounts, audit, controls, ledger, orders
 from backend.store.accounts import Account
 from backend.store.orders import OrderRow
-
-# Of an account: `stop` (the default) or `adjust` when somebody else moved its balances.
-ON_DIFFERENCE = "on_difference"
 
 # From so many unsettled orders on the history is read before each is asked for.
 _MANY = 20
@@ -203,8 +202,8 @@ async def compare_balances(
 ) -> bool:
     """Keep a snapshot of the exchange's balances, and stop on a difference at rest.
 
-    A difference counts only when nothing of the account moves and the snapshot was asked
-    for after the last posting; two in a row make a break.
+    A difference counts only when nothing of the account moves, the snapshot was asked for
+    after the last posting and no live order has been filled since; two in a row make a break.
 
     Args:
         always: whether or not a comparison is due: on the first look after a start, as the
@@ -218,24 +217,41 @@ async def compare_balances(
         return False
     asked_at = to_row(desk.clock())
     told = {b.currency: b for b in await exchange.balances()}
+    if await desk.database.read(lambda tx: _differences(tx, account, told)):
+        await _look_again(desk, account, exchange)
 
     def body(tx: Transaction) -> bool:
         if account.environment != "paper":
-            _keep_balances(tx, account, told, asked_at)
+            keep_balances(tx, account, list(told.values()), asked_at)
         if _comparable(tx, account, always) != before:
             return False
-        ours = {f.currency: f for f in ledger.all_funds(tx, account.number)}
-        wrong = []
-        for currency in sorted({*told, *ours}):
-            total = told[currency].total if currency in told else 0 * ours[currency].total
-            free = told[currency].free if currency in told else total
-            ledger.snapshot(tx, account.number, currency, total, free)
-            if total != ledger.funds(tx, account.number, currency).total:
-                wrong.append(f"{currency} {to_text(total)}")
-        _judge(tx, account, wrong)
+        for currency in _currencies(tx, account, told):
+            balance = told.get(currency, Balance(currency, ZERO, ZERO))
+            ledger.snapshot(tx, account.number, currency, balance.total, balance.free)
+        _judge(tx, account, _differences(tx, account, told))
         return True
 
     return await desk.database.write(body)
+
+
+async def _look_again(desk: Desk, account: Account, exchange: Exchange) -> None:
+    """Book what was filled between the look at the orders and the one at the balances."""
+    for order in await desk.database.read(lambda tx: orders.live(tx, account.number)):
+        await look_up(desk, account, exchange, order, History(exchange, ()))
+
+
+def _currencies(tx: Transaction, account: Account, told: Mapping[str, Balance]) -> list[str]:
+    return sorted({*told, *(f.currency for f in ledger.all_funds(tx, account.number))})
+
+
+def _differences(tx: Transaction, account: Account, told: Mapping[str, Balance]) -> list[str]:
+    """Return each currency that differs, with how much more the exchange has of it."""
+    more = {
+        currency: (told[currency].total if currency in told else ZERO)
+        - ledger.funds(tx, account.number, currency).total
+        for currency in _currencies(tx, account, told)
+    }
+    return [f"{currency} {to_text(amount)}" for currency, amount in more.items() if amount]
 
 
 def at_rest(tx: Transaction, account: Account) -> bool:
@@ -269,41 +285,32 @@ def _doubt_key(account: Account) -> str:
     return f"balance_doubt:{account.number}"
 
 
-def _keep_balances(
-    tx: Transaction, account: Account, told: Mapping[str, Balance], asked_at: str
-) -> None:
-    gone = {f.currency for f in ledger.all_funds(tx, account.number)} - told.keys()
-    for one in (*told.values(), *(Balance(currency, ZERO, ZERO) for currency in gone)):
-        ledger.keep_exchange_balance(
-            tx, account.number, one.currency, one.total, one.free, asked_at
-        )
-
-
 def _judge(tx: Transaction, account: Account, wrong: list[str]) -> None:
     """Two snapshots in a row that tell the same difference make a break, or an adjustment.
 
     Args:
-        wrong: currencies that differ, each with the exchange's total.
+        wrong: currencies that differ, each with how much more the exchange has.
     """
-    key, words = _doubt_key(account), ", ".join(wrong)
-    before = tx.value("SELECT value FROM meta WHERE key = ?", (key,))
+    key = _doubt_key(account)
+    before = tx.value("SELECT value FROM meta WHERE key = ?", (key,)) or ""
     tx.execute("DELETE FROM meta WHERE key = ?", (key,))
-    if not wrong:
-        return
-    if before == words and account.settings.get(ON_DIFFERENCE) == "adjust":
-        _adjust(tx, account, wrong)
-        return
-    tx.insert("meta", {"key": key, "value": words})
-    if before and accounts.by_number(tx, account.number).break_reason is None:
-        reason = f"the ledger and the exchange differ in {', '.join(w.split()[0] for w in wrong)}"
+    lasting = [one for one in wrong if one in before.split(", ")]
+    if lasting and account.settings.get(ON_DIFFERENCE) == "adjust":
+        _adjust(tx, account, lasting)
+        wrong = [one for one in wrong if one not in lasting]
+    if wrong:
+        tx.insert("meta", {"key": key, "value": ", ".join(wrong)})
+    stops = account.settings.get(ON_DIFFERENCE) != "adjust"
+    if lasting and stops and accounts.by_number(tx, account.number).break_reason is None:
+        differs = ", ".join(one.split()[0] for one in lasting)
+        reason = f"the ledger and the exchange differ in {differs}"
         accounts.set_break(tx, account.number, reason)
         audit.append(tx, "account.break", "system", account=account.number, reason=reason)
 
 
 def _adjust(tx: Transaction, account: Account, wrong: list[str]) -> None:
     """Post what somebody else moved: the operator chose so for this account."""
-    for currency, total in (one.split() for one in wrong):
-        change = stored(total) - ledger.funds(tx, account.number, currency).total
-        ledger.adjust(tx, account.number, currency, change, "adjustment")
+    for currency, change in (one.split() for one in wrong):
+        ledger.adjust(tx, account.number, currency, stored(change), "adjustment")
     accounts.touch_postings(tx, account.number)
-    audit.append(tx, "account.adjusted", "system", account=account.number, totals=wrong)
+    audit.append(tx, "account.adjusted", "system", account=account.number, changes=wrong)

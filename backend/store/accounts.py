@@ -18,6 +18,7 @@ class Account:
         limits: limit by check name, as text; plus `approval_threshold`, `band_bps`.
         break_reason: why no new risk is taken here, or None.
         permissions: what the exchange said the key may do, in its own words.
+        may_withdraw: None where the exchange does not tell.
     """
 
     number: int
@@ -35,6 +36,7 @@ class Account:
     break_reason: str | None
     created_at: str
     permissions: tuple[str, ...] = ()
+    may_withdraw: bool | None = None
 
     @property
     def id(self) -> str:
@@ -43,6 +45,7 @@ class Account:
 
 
 def _account(row: Row) -> Account:
+    said = small_json(row["identity"]) if row["identity"] else {}
     return Account(
         number=row["id"],
         exchange=row["exchange"],
@@ -58,7 +61,8 @@ def _account(row: Row) -> Account:
         posted_at=row["posted_at"],
         break_reason=row["break_reason"],
         created_at=row["created_at"],
-        permissions=tuple(small_json(row["identity"])["permissions"]) if row["identity"] else (),
+        permissions=tuple(said.get("permissions", ())),
+        may_withdraw=said.get("may_withdraw"),
     )
 
 

@@ -6,12 +6,16 @@ that row has not changed: SQL never does arithmetic on money (Law 2).
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 
 from backend.database import Row, Transaction
-from backend.domain.clock import to_row
+from backend.domain.clock import from_row, to_row
 from backend.domain.ledger import Position
 from backend.domain.money import ZERO, stored, to_text
+
+# By how much the exchange's clock and ours may differ.
+_CLOCKS_DIFFER = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,8 +239,10 @@ def clear_positions(tx: Transaction, account: int) -> None:
 def exchange_free(tx: Transaction, account: int, currency: str) -> Decimal | None:
     """Return what the exchange would let us spend now, as far as its last snapshot tells.
 
-    From what was free then go the holds of trades that it could not have seen by then, and
-    what was posted since is added. None: there is no snapshot.
+    From what was free then go the holds of trades that it may not have seen by then, and what
+    went out since. What a fill brought in is added only if it was executed surely after it:
+    one that is posted late stands in the snapshot already, as what was adjusted by it does.
+    None: there is no snapshot.
     """
     row = tx.row(
         "SELECT free, as_of FROM exchange_balances WHERE account = ? AND currency = ?",
@@ -249,15 +255,25 @@ def exchange_free(tx: Transaction, account: int, currency: str) -> Decimal | Non
         " LEFT JOIN orders o ON o.trade_id = h.trade_id"
         " WHERE h.account = ? AND h.currency = ? AND h.open = 1 AND"
         " (o.trade_id IS NULL OR o.state IN ('sending', 'unknown') OR o.sign_time >= ?)",
-        (account, currency, row["as_of"]),
+        (account, currency, to_row(from_row(row["as_of"]) - _CLOCKS_DIFFER)),
     )
     held = [stored(h["reserved"]) - stored(h["posted"]) - stored(h["voided"]) for h in unseen]
     moved = tx.rows(
-        "SELECT amount FROM postings WHERE account = ? AND currency = ? AND at >= ?"
-        " AND kind <> 'opening'",
+        "SELECT p.amount, f.executed_at FROM postings p"
+        " LEFT JOIN fills f ON f.trade_id = p.trade_id"
+        " AND f.exchange_fill_id = p.exchange_fill_id"
+        " WHERE p.account = ? AND p.currency = ? AND p.at >= ? AND p.kind = 'fill'",
         (account, currency, row["as_of"]),
     )
-    posted = sum((stored(m["amount"]) for m in moved), ZERO)
+    surely_after = to_row(from_row(row["as_of"]) + _CLOCKS_DIFFER)
+    posted = sum(
+        (
+            stored(m["amount"])
+            for m in moved
+            if m["amount"].startswith("-") or (m["executed_at"] or "") >= surely_after
+        ),
+        ZERO,
+    )
     return stored(row["free"]) + posted - sum(held, ZERO)
 
 
@@ -278,6 +294,12 @@ def keep_exchange_balance(
             "as_of": as_of,
         },
     )
+
+
+def exchange_balances(tx: Transaction, account: int) -> dict[str, Row]:
+    """Return what the exchange last said is there, by currency: total, free, as_of."""
+    rows = tx.rows("SELECT * FROM exchange_balances WHERE account = ?", (account,))
+    return {row["currency"]: row for row in rows}
 
 
 def snapshot(

@@ -199,6 +199,15 @@ def add_fill(tx: Transaction, account: int, trade_id: str | None, fill: Fill) ->
     return None
 
 
+def retire_fills(tx: Transaction, account: int) -> None:
+    """Free the ids of the account's fills: an exchange that was reset gives them out again."""
+    tx.execute(
+        "UPDATE fills SET exchange_order_id = 'before ' || ? || ': ' || exchange_order_id"
+        " WHERE account = ? AND exchange_order_id NOT LIKE 'before %'",
+        (to_row(tx.now), account),
+    )
+
+
 def same_fill(row: Row, fill: Fill) -> bool:
     """Say whether a fill reported again carries the numbers we booked."""
     return (

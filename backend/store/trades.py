@@ -264,6 +264,17 @@ def pending(tx: Transaction, account: int) -> list[Trade]:
     return [_trade(row) for row in rows]
 
 
+def live_on(tx: Transaction, account: int, symbol: str) -> list[Trade]:
+    """Return the account's trades in `symbol` whose order is not final."""
+    rows = tx.rows(
+        "SELECT t.* FROM orders o INDEXED BY orders_live JOIN trades t ON t.id = o.trade_id"
+        " WHERE o.account = ? AND t.symbol = ?"
+        " AND o.state IN ('sending', 'unknown', 'open', 'partially_filled')",
+        (account, symbol),
+    )
+    return [_trade(row) for row in rows]
+
+
 def pending_count(tx: Transaction, account: int, principal: str, but: str) -> int:
     """Return how many plans of this principal wait here, `but` not counted."""
     return int(

@@ -47,6 +47,7 @@ async def list_accounts(exchange: str | None = None) -> ToolResult:
         fees="object",
         permissions="array",
         exchange_permissions="array",
+        may_withdraw="boolean",
         sub_accounts="boolean",
         order_types="array",
         times_in_force="array",

@@ -3,30 +3,54 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from backend.database import choose_durability
-from tests.bench import claims, cycles, load, scale, start
+from tests.bench import claims, cycles, load, quotes, reach, recover, scale, start, wires
 from tests.bench.measure import Figure, fsync_ms, real_disk
-
-PARTS = ("claim", "cycles", "start", "load", "scale")
 
 
 async def _figures(folder: Path, parts: list[str]) -> AsyncIterator[Figure]:
-    if "claim" in parts:
-        yield await claims.figure(folder)
-    if "cycles" in parts:
-        async for figure in cycles.figures(folder):
+    for part in parts:
+        async for figure in PARTS[part](folder):
             yield figure
-    if "start" in parts:
-        for figure in await start.figures(folder):
-            yield figure
-    if "load" in parts:
-        for figure in await load.figures(folder):
-            yield figure
-    if "scale" in parts:
-        yield await scale.figure(folder)
+
+
+async def _claim(folder: Path) -> AsyncIterator[Figure]:
+    yield await claims.figure(folder)
+
+
+async def _start(folder: Path) -> AsyncIterator[Figure]:
+    for figure in await start.figures(folder):
+        yield figure
+
+
+async def _load(folder: Path) -> AsyncIterator[Figure]:
+    for figure in await load.figures(folder):
+        yield figure
+
+
+async def _scale(folder: Path) -> AsyncIterator[Figure]:
+    yield await scale.figure(folder)
+
+
+async def _quotes(folder: Path) -> AsyncIterator[Figure]:
+    for figure in quotes.figures():
+        yield figure
+
+
+PARTS: dict[str, Callable[[Path], AsyncIterator[Figure]]] = {
+    "claim": _claim,
+    "cycles": cycles.figures,
+    "start": _start,
+    "load": _load,
+    "scale": _scale,
+    "wires": wires.figures,
+    "reach": reach.figures,
+    "quotes": _quotes,
+    "recover": recover.figures,
+}
 
 
 async def _main(parts: list[str]) -> None:

@@ -55,7 +55,10 @@ async def _claim(home: Path) -> AsyncIterator[tuple[Step, Step]]:
             request = PlanRequest("AAPL", Side.BUY, Decimal(1), OrderType.MARKET)
             planned, _ = await plan(desk, caller, request)
             waiting.append(planned["trade_id"])
-            known[:] = [await planning.gather(desk, account, "AAPL"), await exchange.now()]
+            known[:] = [
+                await planning.gather(desk, account, "AAPL", Side.BUY),
+                await exchange.now(),
+            ]
 
         async def claim() -> None:
             trade_id = waiting.pop()

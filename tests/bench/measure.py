@@ -20,13 +20,16 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the table: two numbers of the same run, their ratio and its bound."""
+    """One line of the table: two numbers of the same run, their ratio and its bound.
+
+    Without a bound the line only reports.
+    """
 
     name: str
     ours: float
     yardstick: float
     unit: str
-    bound: float
+    bound: float | None
     at_least: bool = False
 
     @property
@@ -37,15 +40,19 @@ class Figure:
     @property
     def reached(self) -> bool:
         """Say whether the ratio is on the right side of its bound."""
+        if self.bound is None:
+            return True
         return self.ratio >= self.bound if self.at_least else self.ratio <= self.bound
 
     def row(self) -> str:
         """Return the line as Markdown."""
-        sign = ">=" if self.at_least else "<="
-        mark = "reached" if self.reached else "**missed**"
+        bound, mark = "-", "reported"
+        if self.bound is not None:
+            bound = f"{'>=' if self.at_least else '<='} {self.bound}"
+            mark = "reached" if self.reached else "**missed**"
         return (
             f"| {self.name} | {self.ours:.3g} {self.unit} | {self.yardstick:.3g} {self.unit} "
-            f"| {self.ratio:.2f} | {sign} {self.bound} | {mark} |"
+            f"| {self.ratio:.2f} | {bound} | {mark} |"
         )
 
 

@@ -9,7 +9,8 @@ from cyclopts import App
 from backend.cli.app import COMMANDS, build_app
 
 PAGE = (Path(__file__).parents[2] / "kb" / "cli.md").read_text(encoding="utf-8")
-ROWS = dict(re.findall(r"^\| `exec-mcp ([a-z]+(?: [a-z]+)?)([^`]*)` \|", PAGE, re.MULTILINE))
+_ROW = r"^\| `exec-mcp ([a-z]+(?: [a-z]+(?:-[a-z]+)*)?)([^`]*)` \|"
+ROWS = dict(re.findall(_ROW, PAGE, re.MULTILINE))
 
 
 def _command(name: str) -> App:

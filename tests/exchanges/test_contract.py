@@ -15,7 +15,7 @@ from backend.domain.errors import ExchangeRejected, ExchangeUnavailable, Outcome
 from backend.domain.money import to_text
 from backend.domain.order import FINAL, OrderState
 from backend.plugins import load
-from tests.exchanges import binance_bench, bitstamp_bench
+from tests.exchanges import binance_bench, bitstamp_bench, mirrored_bench
 from tests.exchanges.bench import Bench
 from tests.exchanges.scripted import START, D, Desk
 
@@ -55,17 +55,21 @@ async def _paper(home: Path) -> Bench:
     )
 
 
+# By exchange, and by what else there is to it.
 BENCHES: dict[str, Callable[[Path], Awaitable[Bench]]] = {
     "paper": _paper,
+    "paper mirrored": mirrored_bench.open_bench,
     "binance": binance_bench.open_bench,
     "bitstamp": bitstamp_bench.open_bench,
 }
 
 
-@pytest.fixture(params=sorted(PLUGINS))
+def test_every_exchange_has_a_bench():
+    assert {name.split()[0] for name in BENCHES} == set(PLUGINS)
+
+
+@pytest.fixture(params=sorted(BENCHES))
 async def bench(request, tmp_path):
-    if request.param not in BENCHES:
-        pytest.fail(f"add a bench for the exchange {request.param} to this module")
     built = await BENCHES[request.param](tmp_path)
     yield built
     await built.exchange.close()

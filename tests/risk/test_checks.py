@@ -1,11 +1,13 @@
 """A table per check: the view, the limit, and the finding."""
 
+from dataclasses import fields
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from backend.domain.instrument import Instrument, PriceBand
 from backend.domain.order import OrderType, Side, TimeInForce
 from backend.risk import Finding, load_checks
 from tests.domain.builders import NOW, a_quote, an_instrument, terms
@@ -37,6 +39,31 @@ def a_limit_buy(price: str, **changes: Any) -> Any:
     return terms(**{**usual, **changes})
 
 
+STOP_LIMIT = OrderType.STOP_LIMIT
+PASS, BLOCK = ("pass", "-", "-", "-", "-"), ("block", "-", "-", "-", "-")
+INSTRUMENT = {f.name for f in fields(Instrument)}
+BAND = PriceBand(buy_up=D("1.2"), buy_down=D("0.8"), sell_up=D("1.5"), sell_down=D("0.5"))
+
+
+def on(**changes: Any) -> dict[str, Any]:
+    """Return changes of a view, those of the instrument's rules in their place."""
+    rules = {name: changes.pop(name) for name in INSTRUMENT & set(changes)}
+    return {**changes, "instrument": an_instrument(**rules)}
+
+
+def bounded(**changes: Any) -> dict[str, Any]:
+    return on(min_price=D(50), max_price=D(150), **changes)
+
+
+def banded(reference: str | None = None, **changes: Any) -> dict[str, Any]:
+    known = None if reference is None else D(reference)
+    return on(price_band=BAND, reference_price=known, **changes)
+
+
+def allowed(permissions: str, sets: list[set[str]]) -> dict[str, Any]:
+    return on(permissions=tuple(map(frozenset, sets))) | {"permissions": frozenset(permissions)}
+
+
 @pytest.mark.parametrize(
     ("name", "changes", "limit", "expected"),
     [
@@ -58,6 +85,174 @@ def a_limit_buy(price: str, **changes: Any) -> Any:
             {"terms": a_limit_buy("99.5", order_type=OrderType.STOP_LIMIT, stop_price=D("99.001"))},
             "on",
             ("block", "99.001", "0.01", "USD", "-"),
+        ),
+        ("tick_size", bounded(worst_price=D(50)), "on", ("pass", "101", "0.01", "USD", "-")),
+        (
+            "tick_size",
+            bounded(worst_price=D("49.99")),
+            "on",
+            ("block", "49.99", "50", "USD", "-"),
+        ),
+        ("tick_size", bounded(worst_price=D(150)), "on", ("pass", "101", "0.01", "USD", "-")),
+        (
+            "tick_size",
+            bounded(worst_price=D("150.01")),
+            "on",
+            ("block", "150.01", "150", "USD", "-"),
+        ),
+        (
+            "tick_size",
+            bounded(terms=a_limit_buy("49.99")),
+            "on",
+            ("block", "49.99", "50", "USD", "-"),
+        ),
+        (
+            "tick_size",
+            bounded(
+                terms=a_limit_buy("100", order_type=OrderType.STOP_LIMIT, stop_price=D("150.01"))
+            ),
+            "on",
+            ("block", "150.01", "150", "USD", "-"),
+        ),
+        # The worst price may be off the tick where neither given price is.
+        (
+            "tick_size",
+            {"worst_price": D("101.005")},
+            "on",
+            ("block", "101.005", "0.01", "USD", "-"),
+        ),
+        ("instrument_open", {}, "on", ("pass", "-", "-", "-", "-")),
+        ("instrument_open", on(status="halt"), "on", ("block", "-", "-", "-", "-")),
+        ("instrument_open", on(order_types=frozenset({"limit"})), "on", PASS),
+        ("instrument_open", on(order_types=frozenset({"market"})), "on", BLOCK),
+        ("instrument_open", on(order_types=frozenset()), "on", BLOCK),
+        (
+            "instrument_open",
+            on(order_types=frozenset({"limit"}), terms=a_limit_buy("100", order_type=STOP_LIMIT)),
+            "on",
+            BLOCK,
+        ),
+        (
+            "instrument_open",
+            on(
+                order_types=frozenset({"stop_limit"}),
+                terms=a_limit_buy("100", order_type=STOP_LIMIT),
+            ),
+            "on",
+            PASS,
+        ),
+        ("instrument_open", on(permissions=(frozenset({"a", "b"}),)), "on", BLOCK),
+        ("instrument_open", allowed("b", [{"a", "b"}]), "on", PASS),
+        ("instrument_open", allowed("b", [{"a", "b"}, {"c"}]), "on", BLOCK),
+        ("instrument_open", allowed("bc", [{"a", "b"}, {"c"}]), "on", PASS),
+        ("exchange_band", {}, "on", ("not_run", "-", "-", "-", "-")),
+        ("exchange_band", banded(), "on", BLOCK),
+        ("exchange_band", banded("100"), "on", ("pass", "101", "-", "USD", "-")),
+        (
+            "exchange_band",
+            banded("100", worst_price=D(120)),
+            "on",
+            ("pass", "120", "-", "USD", "-"),
+        ),
+        (
+            "exchange_band",
+            banded("100", worst_price=D("120.01")),
+            "on",
+            ("block", "120.01", "120.0", "USD", "-"),
+        ),
+        ("exchange_band", banded("100", worst_price=D(80)), "on", ("pass", "80", "-", "USD", "-")),
+        (
+            "exchange_band",
+            banded("100", worst_price=D("79.99")),
+            "on",
+            ("block", "79.99", "80.0", "USD", "-"),
+        ),
+        # A sale has multipliers of its own.
+        (
+            "exchange_band",
+            banded("100", terms=terms(side=Side.SELL), worst_price=D(150)),
+            "on",
+            ("pass", "150", "-", "USD", "-"),
+        ),
+        (
+            "exchange_band",
+            banded("100", terms=terms(side=Side.SELL), worst_price=D("150.01")),
+            "on",
+            ("block", "150.01", "150.0", "USD", "-"),
+        ),
+        (
+            "exchange_band",
+            banded("100", terms=a_limit_buy("130")),
+            "on",
+            ("block", "130", "120.0", "USD", "-"),
+        ),
+        (
+            "exchange_band",
+            banded("100", terms=a_limit_buy("90", order_type=STOP_LIMIT, stop_price=D(70))),
+            "on",
+            ("block", "70", "80.0", "USD", "-"),
+        ),
+        ("max_open_orders", {"open_orders": 900}, "on", ("not_run", "-", "-", "-", "-")),
+        (
+            "max_open_orders",
+            on(max_open_orders=5, open_orders=4),
+            "on",
+            ("pass", "5", "5", "orders", "0"),
+        ),
+        (
+            "max_open_orders",
+            on(max_open_orders=5, open_orders=5),
+            "on",
+            ("block", "6", "5", "orders", "-1"),
+        ),
+        ("max_open_orders", on(max_stop_orders=2, stop_orders=2), "on", PASS),
+        (
+            "max_open_orders",
+            on(max_stop_orders=2, stop_orders=1, terms=a_limit_buy("1", order_type=STOP_LIMIT)),
+            "on",
+            ("pass", "2", "2", "orders", "0"),
+        ),
+        (
+            "max_open_orders",
+            on(
+                max_open_orders=9,
+                max_stop_orders=2,
+                stop_orders=2,
+                terms=a_limit_buy("1", order_type=OrderType.STOP),
+            ),
+            "on",
+            ("block", "3", "2", "orders", "-1"),
+        ),
+        (
+            "max_open_orders",
+            on(
+                max_open_orders=3,
+                max_stop_orders=2,
+                open_orders=3,
+                terms=a_limit_buy("1", order_type=STOP_LIMIT),
+            ),
+            "on",
+            ("block", "4", "3", "orders", "-1"),
+        ),
+        ("max_position", {"base_position": D(10**9)}, "on", ("not_run", "-", "-", "-", "-")),
+        ("max_position", on(max_position=D(5)), "on", BLOCK),
+        (
+            "max_position",
+            on(max_position=D(5), base_position=D(4)),
+            "on",
+            ("pass", "5", "5", "BTC", "0"),
+        ),
+        (
+            "max_position",
+            on(max_position=D(5), base_position=D("4.001")),
+            "on",
+            ("block", "5.001", "5", "BTC", "-0.001"),
+        ),
+        (
+            "max_position",
+            on(max_position=D(5), base_position=D(9), terms=terms(side=Side.SELL)),
+            "on",
+            ("not_run", "-", "-", "-", "-"),
         ),
         ("step_size", {}, "on", ("pass", "1", "0.001", "BTC", "-")),
         (
@@ -254,3 +449,31 @@ def test_what_is_shown_keeps_a_headroom_of_zero() -> None:
 def test_an_instrument_without_a_maximum_has_none() -> None:
     rich = {"worst_price": D(10**12), "instrument": an_instrument(max_notional=None)}
     assert find("min_notional", "on", **rich).status == "pass"
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "nearest"),
+    [
+        ("tick_size", bounded(terms=a_limit_buy("49.99")), ["50"]),
+        ("tick_size", bounded(worst_price=D(151)), ["150"]),
+        ("exchange_band", banded("100.001", worst_price=D(130)), ["120.00"]),
+        ("exchange_band", banded("100.001", worst_price=D(70)), ["80.01"]),
+    ],
+)
+def test_the_nearest_price_is_on_the_tick_and_inside(
+    name: str, changes: dict[str, Any], nearest: list[str]
+) -> None:
+    finding = find(name, "on", **changes)
+
+    assert [str(v) for v in finding.nearest] == nearest
+    price = finding.nearest[0]
+    again = find(name, "on", **{**changes, "terms": terms(), "worst_price": price})
+    assert again.status == "pass"
+
+
+def test_a_closed_instrument_says_its_status_and_a_missing_type_what_is_supported() -> None:
+    closed = find("instrument_open", "on", **on(status="halt"))
+    lacking = find("instrument_open", "on", **on(order_types=frozenset({"stop_limit"})))
+
+    assert "its status is halt" in closed.detail
+    assert "no market orders; supported: stop_limit" in lacking.detail

@@ -12,11 +12,11 @@ from decimal import Decimal
 from typing import Any, cast
 
 from backend.domain.clock import Clock
-from backend.domain.errors import ExecError, OutcomeUnknown
+from backend.domain.errors import ExchangeRejected, ExecError, OutcomeUnknown
 from backend.domain.instrument import Currency, Instrument
 from backend.domain.ledger import FeeSchedule
 from backend.domain.order import Fill, Order, OrderReport, OrderState, OrderType, Side, TimeInForce
-from backend.domain.quote import Quote
+from backend.domain.quote import Prices, Quote
 from backend.exchanges import (
     AccountKey,
     Balance,
@@ -27,6 +27,7 @@ from backend.exchanges import (
     Exchange,
     ExchangeModule,
     Identity,
+    Market,
     Metadata,
 )
 from backend.services import Desk, reconcile
@@ -114,6 +115,7 @@ class FakeExchange(Exchange):
 
     async def identity(self) -> Identity:
         self._ask("identity")
+        await self._think()
         return self.says
 
     async def metadata(self) -> Metadata:
@@ -201,6 +203,36 @@ class FakeExchange(Exchange):
         yield  # pragma: no cover
 
     async def close(self) -> None:
+        self.asked["close"] += 1
+
+
+class FakeMarket(Market):
+    """What the exchange tells everybody.
+
+    Attributes:
+        trouble: what fetching the rules raises instead of answering.
+        prices: none; an account asks its own exchange.
+    """
+
+    prices: Prices
+
+    def __init__(self) -> None:
+        self.fees = FeeSchedule(D(0), D(0))
+        self.trouble: ExecError | None = None
+
+    async def fetch_metadata(self) -> bytes:
+        if self.trouble is not None:
+            raise self.trouble
+        return b'{"version":"fake-1"}'
+
+    def read_metadata(self, content: bytes, as_of: datetime) -> Metadata:
+        money = {code: Currency(code) for code in (BTC.base, BTC.quote)}
+        return Metadata("fake-1", as_of, {BTC.symbol: BTC}, money)
+
+    async def reference_price(self, symbol: str) -> Decimal | None:
+        return None
+
+    async def close(self) -> None:
         pass
 
 
@@ -222,6 +254,63 @@ class FakeModule:
 
     async def reset_account(self, account: AccountKey, context: Context) -> None:
         raise NotImplementedError
+
+
+class RealModule(FakeModule):
+    """An exchange outside of this program: a key opens the account that it belongs to.
+
+    Attributes:
+        accounts: what is behind each api_key; another key is refused when it is first used.
+        keys: what was connected to, in order.
+        market: its public side.
+    """
+
+    CREDENTIALS = {
+        "api_key": "the key",
+        "api_secret": "its secret",
+        "private_key": "or a private key in PEM",
+    }
+    SETTINGS = {"speed": ("slow", "slow or fast")}
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(FakeExchange(clock))
+        self.clock = clock
+        self.accounts: dict[str, FakeExchange] = {}
+        self.keys: list[AccountKey] = []
+        self.market = FakeMarket()
+
+    def holds(self, api_key: str, identifier: str = "one", **says: Any) -> FakeExchange:
+        """Add an account, or another key of one that is there, and return it."""
+        told = {"may_trade": True, "may_withdraw": False, "permissions": ("spot",), **says}
+        exchange = FakeExchange(self.clock)
+        exchange.says = Identity(identifier, **told)
+        self.accounts[api_key] = exchange
+        return exchange
+
+    async def connect(self, account: AccountKey, context: Context) -> Exchange:
+        self.keys.append(account)
+        if unknown := set(account.settings) - set(self.SETTINGS):
+            raise ValueError(f"unknown settings {sorted(unknown)}")
+        if "api_key" not in account.credentials or len(account.credentials) < 2:
+            raise ValueError("a key is an api_key with an api_secret or a private_key")
+        api_key = account.credentials["api_key"].reveal()
+        if api_key not in self.accounts:
+            stranger = FakeExchange(self.clock)
+            stranger.trouble["identity"] = ExchangeRejected(f"no such key {api_key}", "401")
+            return stranger
+        return self.accounts[api_key]
+
+    def open_market(self, environment: str, context: Context) -> Market:
+        return self.market
+
+
+def install_real(stack: Stack, name: str = "real") -> RealModule:
+    """Add an exchange that is real to the stack, without any account, and return it."""
+    desk = stack.backend.desk
+    module = RealModule(stack.clock)
+    # One mapping serves the desk and its markets.
+    cast(dict[str, ExchangeModule], desk.exchanges)[name] = cast(ExchangeModule, module)
+    return module
 
 
 def a_fill(

@@ -296,6 +296,8 @@ async def test_working_orders_are_read_in_bulk_and_looked_up_only_when_missing(e
     exchange.told[made[1].trade_id] = a_report(
         made[1].trade_id, "filled", WHOLE, exchange_order_id="x-1"
     )
+    exchange.totals["USD"] -= 2000
+    exchange.totals["BTC"] += 2
 
     await pass_by(exec_mcp, 1)
 
@@ -334,6 +336,17 @@ async def test_a_balance_difference_that_goes_away_stops_nothing(exec_mcp):
     await pass_by(exec_mcp, 1)
 
     assert (await fake_account(exec_mcp.backend.desk)).break_reason is None
+
+
+async def test_differences_that_differ_from_each_other_stop_nothing_until_one_lasts(exec_mcp):
+    exchange = await add_fake(exec_mcp)
+    seen = []
+    for less in (1, 1, 0):
+        exchange.totals["USD"] -= less
+        await pass_by(exec_mcp, 1)
+        seen.append((await fake_account(exec_mcp.backend.desk)).break_reason)
+
+    assert seen == [None, None, "the ledger and the exchange differ in USD"]
 
 
 async def test_balances_are_not_compared_while_an_order_moves(exec_mcp):

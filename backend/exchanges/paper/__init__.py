@@ -4,7 +4,7 @@ Production code behind the same protocol as a real exchange; it refuses what a
 real one would. The rules stand in `kb/exchanges/paper.md`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from decimal import Decimal
 
 from backend.database import Database, Transaction, choose_durability
@@ -12,7 +12,8 @@ from backend.domain.errors import NotFound, Refused
 from backend.exchanges import AccountKey, Context
 from backend.exchanges.paper import book
 from backend.exchanges.paper.exchange import CAPABILITIES, PaperExchange
-from backend.exchanges.paper.settings import SETTINGS, read_settings
+from backend.exchanges.paper.ground import ground_of
+from backend.exchanges.paper.settings import SETTINGS
 
 __all__ = [
     "CAPABILITIES",
@@ -28,6 +29,7 @@ __all__ = [
 CREDENTIALS: Mapping[str, str] = {}
 
 _OPENING_BALANCE = Decimal(100_000)
+_USUAL_CURRENCIES = ("USDT", "USDC", "USD", "EUR")
 
 
 async def connect(account: AccountKey, context: Context) -> PaperExchange:
@@ -35,16 +37,26 @@ async def connect(account: AccountKey, context: Context) -> PaperExchange:
 
     Raises:
         NotFound: the paper exchange has no such account.
-        ValueError: a setting is unknown or out of range.
+        ValueError: a setting is unknown or out of range; there is no such exchange to
+            mirror, or it does not deal in the currency of an account that never traded.
+        ExchangeUnavailable: nothing is known yet of the exchange to mirror.
     """
-    read_settings(account.settings)
+    ground = ground_of(account, context)
+    dealt_in = ground.metadata().currencies
+
+    def body(transaction: Transaction) -> None:
+        _require(transaction, account)
+        # Once it traded it stays within reach, whatever becomes of its currency there.
+        if ground.settings.mirror and not book.has_traded(transaction, account.identifier):
+            _require_currency(account, dealt_in)
+
     database = _open(context)
     try:
-        await database.read(lambda transaction: _require(transaction, account))
-    except NotFound:
+        await database.read(body)
+    except (NotFound, ValueError):
         database.close()
         raise
-    return PaperExchange(account, context, database)
+    return PaperExchange(account, ground, context, database)
 
 
 async def open_account(
@@ -63,7 +75,7 @@ async def open_account(
         Refused: `account_exists`, with another opening balance.
         ValueError: a negative balance, or a setting out of range.
     """
-    read_settings(account.settings)
+    ground_of(account, context)
     opening = {account.currency: balance, **(holdings or {})}
     if any(not total.is_finite() or total < 0 for total in opening.values()):
         raise ValueError(f"an opening balance must be 0 or more, was {opening}")
@@ -104,6 +116,15 @@ async def _once(context: Context, body: Callable[[Transaction], None]) -> None:
         await database.write(body)
     finally:
         database.close()
+
+
+def _require_currency(account: AccountKey, dealt_in: Container[str]) -> None:
+    if account.currency not in dealt_in:
+        usual = ", ".join(code for code in _USUAL_CURRENCIES if code in dealt_in)
+        raise ValueError(
+            f"{account.settings['mirror']} deals in no {account.currency}: choose another "
+            f"currency for the account{usual and f', such as {usual}'}"
+        )
 
 
 def _open(context: Context) -> Database:

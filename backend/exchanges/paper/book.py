@@ -14,12 +14,13 @@ from sqlite_utils import Migrations
 
 from backend.database import Row, Transaction, to_json
 from backend.domain.clock import from_row, to_row
-from backend.domain.ledger import FeeSchedule, fee_for, movements, reservation
+from backend.domain.ledger import fee_for, movements, reservation
 from backend.domain.money import ZERO, stored, to_text
 from backend.domain.order import Fill, Order, OrderState, OrderType, Side, TimeInForce
 from backend.exchanges import Balance
-from backend.exchanges.paper.instruments import instrument
+from backend.exchanges.paper.instruments import Rules
 from backend.exchanges.paper.matching import Step, Working
+from backend.exchanges.paper.settings import read_settings
 
 MIGRATIONS = Migrations("paper")
 
@@ -89,7 +90,7 @@ def open_account(
     row = transaction.row("SELECT * FROM accounts WHERE account = ?", (account,))
     if row is not None and (row["opening"], row["currency"]) == (text, currency):
         return True
-    if row is not None and _next(transaction, account, "orders", "number") > 1:
+    if row is not None and has_traded(transaction, account):
         return False
     transaction.execute("DELETE FROM balances WHERE account = ?", (account,))
     transaction.execute("DELETE FROM accounts WHERE account = ?", (account,))
@@ -111,16 +112,17 @@ def has_account(transaction: Transaction, account: str) -> bool:
     return transaction.row("SELECT 1 FROM accounts WHERE account = ?", (account,)) is not None
 
 
+def has_traded(transaction: Transaction, account: str) -> bool:
+    """Say whether the account ever had an order."""
+    return _next(transaction, account, "orders", "number") > 1
+
+
 def reset_account(transaction: Transaction, account: str) -> None:
     """Cancel what is live and put the balances back to the opening."""
     for booked in live(transaction, account):
         ended = replace(booked.working, state=OrderState.CANCELLED)
-        record(
-            transaction,
-            booked,
-            Step(transaction.now, ended, reason="reset"),
-            FeeSchedule(ZERO, ZERO),
-        )
+        step = Step(transaction.now, ended, reason="reset")
+        record(transaction, booked, step, Rules({}, read_settings({})))  # It fills nothing.
     text = transaction.value("SELECT opening FROM accounts WHERE account = ?", (account,))
     transaction.execute("DELETE FROM balances WHERE account = ?", (account,))
     opening = {c: stored(total) for c, total in json.loads(text).items()}
@@ -135,9 +137,9 @@ def totals(transaction: Transaction, account: str) -> dict[str, Decimal]:
     return {row["currency"]: stored(row["total"]) for row in rows}
 
 
-def balances(transaction: Transaction, account: str, fees: FeeSchedule) -> list[Balance]:
+def balances(transaction: Transaction, account: str, rules: Rules) -> list[Balance]:
     """Return every non-zero balance; free is the total without what live orders need."""
-    held = _held(transaction, account, fees)
+    held = _held(transaction, account, rules)
     return [
         Balance(currency, total, total - held.get(currency, ZERO))
         for currency, total in totals(transaction, account).items()
@@ -145,13 +147,13 @@ def balances(transaction: Transaction, account: str, fees: FeeSchedule) -> list[
     ]
 
 
-def free(transaction: Transaction, account: str, currency: str, fees: FeeSchedule) -> Decimal:
+def free(transaction: Transaction, account: str, currency: str, rules: Rules) -> Decimal:
     """Return what the account may still commit of one currency."""
     total = totals(transaction, account).get(currency, ZERO)
-    return total - _held(transaction, account, fees).get(currency, ZERO)
+    return total - _held(transaction, account, rules).get(currency, ZERO)
 
 
-def _held(transaction: Transaction, account: str, fees: FeeSchedule) -> dict[str, Decimal]:
+def _held(transaction: Transaction, account: str, rules: Rules) -> dict[str, Decimal]:
     held: dict[str, Decimal] = {}
     for booked in live(transaction, account):
         order = booked.working
@@ -159,8 +161,8 @@ def _held(transaction: Transaction, account: str, fees: FeeSchedule) -> dict[str
             order.side,
             order.remaining,
             order.limit_price,
-            instrument(order.symbol),
-            fees,
+            rules.of(order.symbol),
+            rules.fees,
             booked.fee_price,
         )
         for currency, quantity in needs.items():
@@ -254,12 +256,12 @@ def see(transaction: Transaction, booked: Booked, until: datetime) -> None:
     )
 
 
-def record(transaction: Transaction, booked: Booked, step: Step, fees: FeeSchedule) -> None:
+def record(transaction: Transaction, booked: Booked, step: Step, rules: Rules) -> None:
     """Store one step: the fill with its postings, the order as it is now, the event."""
     order = step.order
     fill_number = None
     if step.execution is not None:
-        fill_number = _add_fill(transaction, booked, step, fees)
+        fill_number = _add_fill(transaction, booked, step, rules)
     transaction.execute(
         "UPDATE orders SET state = ?, filled = ?, triggered = ?, reason = ?"
         " WHERE account = ? AND number = ?",
@@ -287,19 +289,19 @@ def record(transaction: Transaction, booked: Booked, step: Step, fees: FeeSchedu
     )
 
 
-def _add_fill(transaction: Transaction, booked: Booked, step: Step, fees: FeeSchedule) -> int:
+def _add_fill(transaction: Transaction, booked: Booked, step: Step, rules: Rules) -> int:
     order, execution = step.order, step.execution
     assert execution is not None
     number = _next(transaction, booked.account, "fills", "number")
-    rules = instrument(order.symbol)
-    unit = fees.unit(rules, order.side)
+    traded, fees = rules.of(order.symbol), rules.fees
+    unit = fees.unit(traded, order.side)
     rate = fees.maker if execution.liquidity == "maker" else fees.taker
     notional = execution.quantity * execution.price
     if not rate:
         fee = ZERO
-    elif unit == rules.quote:
+    elif unit == traded.quote:
         fee = fee_for(notional, rate)
-    elif unit == rules.base:
+    elif unit == traded.base:
         fee = fee_for(execution.quantity, rate)
     else:
         assert booked.fee_price is not None, "an order that pays in a third asset has its price"
@@ -317,7 +319,7 @@ def _add_fill(transaction: Transaction, booked: Booked, step: Step, fees: FeeSch
     }
     transaction.insert("fills", row)
     owned = totals(transaction, booked.account)
-    moved = movements(fill_of(row, booked), rules.base, rules.quote)
+    moved = movements(fill_of(row, booked), traded.base, traded.quote)
     _set_totals(
         transaction,
         booked.account,

@@ -11,12 +11,15 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TypeVar
 
-from backend.database import (
-    Database,
-    Transaction,
-    sqlite3,
+from backend.database import Database, Transaction, sqlite3
+from backend.domain.errors import (
+    NO_ANSWER,
+    ExchangeRejected,
+    ExchangeUnavailable,
+    OutcomeUnknown,
+    Refused,
 )
-from backend.domain.errors import ExchangeRejected, ExchangeUnavailable, OutcomeUnknown, Refused
+from backend.domain.instrument import Instrument
 from backend.domain.ledger import FeeSchedule
 from backend.domain.order import Fill, Order, OrderReport, OrderType, TimeInForce
 from backend.domain.quote import Quote
@@ -32,9 +35,10 @@ from backend.exchanges import (
     Metadata,
 )
 from backend.exchanges.paper import book, matching, told
-from backend.exchanges.paper.door import admit, fee_asset
+from backend.exchanges.paper.door import Known, admit, fee_asset
 from backend.exchanges.paper.faults import FaultScript, SubmitFault
-from backend.exchanges.paper.instruments import RULES_VERSION, catalogue, currencies
+from backend.exchanges.paper.ground import Ground
+from backend.exchanges.paper.instruments import Rules
 from backend.exchanges.paper.market import (
     Market,
     conditions_of,
@@ -43,7 +47,6 @@ from backend.exchanges.paper.market import (
     read_market,
 )
 from backend.exchanges.paper.matching import Execution, Step
-from backend.exchanges.paper.settings import read_settings
 
 T = TypeVar("T")
 
@@ -72,42 +75,40 @@ class PaperExchange(Exchange):
 
     capabilities = CAPABILITIES
 
-    def __init__(self, account: AccountKey, context: Context, database: Database) -> None:
+    def __init__(
+        self, account: AccountKey, ground: Ground, context: Context, database: Database
+    ) -> None:
         self._account = account.identifier
-        self._settings = read_settings(account.settings)
+        self._ground = ground
+        self._settings = ground.settings
         self._clock = context.clock
-        self._prices = context.prices
+        self._prices = ground.prices
         self._faults = context.faults or FaultScript()
         # Without a script nobody reads what was sent, and it would grow for ever.
         self._scripted = context.faults is not None
         self._database = database
         self._changed = asyncio.Event()
         self._closed = False
-        # A source that can list its symbols adds them to the catalogue.
-        self._instruments = catalogue(context.prices.symbols)
-        self._metadata = Metadata(
-            RULES_VERSION, context.clock(), self._instruments, currencies(self._instruments)
-        )
 
     async def identity(self) -> Identity:
         """Return the account itself: nobody else is in between."""
         return Identity(self._account, may_trade=True, may_withdraw=False)
 
     async def metadata(self) -> Metadata:
-        """Return everything that can be traded."""
-        return self._metadata
+        """Return everything that can be traded: here, or on the exchange that is mirrored."""
+        return self._ground.metadata()
 
     async def fees(self, symbol: str | None = None) -> FeeSchedule:
-        """Return what this account pays: its own settings."""
+        """Return what this account pays, whatever it trades."""
         return self._settings.fees
 
     async def quote(self, symbol: str) -> Quote | None:
         """Return the price source's quote."""
-        return await self._prices.quote(symbol) if symbol in self._instruments else None
+        return await self._prices.quote(symbol) if symbol in self._rules.listed else None
 
     async def reference_price(self, symbol: str) -> Decimal | None:
-        """Return None: no instrument here has a price band."""
-        return None
+        """Return what the exchange that is mirrored says, or None."""
+        return await self._ground.reference_price(symbol)
 
     async def now(self) -> datetime:
         """Return the exchange's clock, which is ours."""
@@ -155,8 +156,9 @@ class PaperExchange(Exchange):
             if found is None or found.working.final or found.working.symbol != symbol:
                 raise ExchangeRejected("unknown order", "unknown_order")
             step = matching.cancelled(found.working, transaction.now)
-            book.record(transaction, found, step, self._settings.fees)
+            book.record(transaction, found, step, rules)
 
+        rules = self._rules
         await self._deliver()
         await self._write(body)
 
@@ -202,8 +204,8 @@ class PaperExchange(Exchange):
         """Return every non-zero balance; free counts live orders."""
         await self._deliver()
         await self._match()
-        fees = self._settings.fees
-        return await self._read(lambda t: book.balances(t, self._account, fees))
+        rules = self._rules
+        return await self._read(lambda t: book.balances(t, self._account, rules))
 
     async def events(self) -> AsyncGenerator[Event, None]:
         """Stream news from now on. Live orders are matched meanwhile."""
@@ -254,17 +256,15 @@ class PaperExchange(Exchange):
         # A market order fills at its locked price: it must not wait for another quote.
         is_market = order.terms.order_type is OrderType.MARKET
         quote = None if is_market else await self._prices.quote(order.terms.symbol)
-        fee_price = await self._fee_price(order.terms.symbol)
+        rules = self._rules
+        known = await self._known(order.terms.symbol, rules)
 
         def body(transaction: Transaction) -> OrderReport:
-            instrument = self._instruments.get(order.terms.symbol)
-            rules = None if instrument is None else self._faults.true_rules(instrument)
-            fees = self._settings.fees
-            admit(transaction, self._account, order, rules, fees, fee_price)
+            admit(transaction, self._account, order, known, rules)
             seen = transaction.now if quote is None else quote.as_of
-            booked = book.add(transaction, self._account, order, fee_price, seen)
-            for step in self._first_steps(order, booked, quote, fault, transaction.now):
-                book.record(transaction, booked, step, fees)
+            booked = book.add(transaction, self._account, order, known.fee_price, seen)
+            for step in self._first_steps(order, booked, quote, fault, rules, transaction.now):
+                book.record(transaction, booked, step, rules)
             found = book.find(transaction, self._account, order.client_order_id)
             assert found is not None
             return told.report(transaction, found)
@@ -277,6 +277,7 @@ class PaperExchange(Exchange):
         booked: book.Booked,
         quote: Quote | None,
         fault: SubmitFault,
+        rules: Rules,
         now: datetime,
     ) -> list[Step]:
         working = booked.working
@@ -288,18 +289,38 @@ class PaperExchange(Exchange):
             # The plan locked this price, and paper fills at exactly the locked price.
             execution = Execution(working.quantity, order.price, "taker")
             return [Step(now, matching.filled(working, working.quantity), execution)]
-        steps = matching.arrive(working, quote, conditions_of(working.symbol, self._settings), now)
+        steps = matching.arrive(working, quote, conditions_of(working.symbol, rules), now)
         return steps or [Step(now, working)]
 
     async def _events_after(self, sequence: int) -> list[told.Told]:
         return await self._read(lambda t: told.events(t, self._account, sequence))
 
-    async def _fee_price(self, symbol: str) -> Decimal | None:
-        instrument = self._instruments.get(symbol)
-        asset = None if instrument is None else fee_asset(self._settings.fees, instrument)
-        if instrument is None or asset is None:
+    @property
+    def _rules(self) -> Rules:
+        return self._ground.rules
+
+    async def _known(self, symbol: str, rules: Rules) -> Known:
+        listed = rules.listed.get(symbol)
+        if listed is None:
+            return Known(None)
+        reference = await self._reference(listed) if listed.price_band else None
+        true = self._faults.true_rules(listed)
+        return Known(true, await self._fee_price(listed, rules), reference)
+
+    async def _reference(self, listed: Instrument) -> Decimal:
+        try:
+            found = await self._ground.reference_price(listed.symbol)
+        except NO_ANSWER as error:
+            raise ExchangeUnavailable(f"no reference price: {error.detail}") from error
+        if found is None:
+            raise ExchangeUnavailable(f"{listed.symbol} has no reference price now")
+        return found
+
+    async def _fee_price(self, listed: Instrument, rules: Rules) -> Decimal | None:
+        asset = fee_asset(rules.fees, listed)
+        if asset is None:
             return None
-        quote = await self._prices.quote(f"{asset}/{instrument.quote}")
+        quote = await self._prices.quote(f"{asset}/{listed.quote}")
         return None if quote is None else quote.last
 
     async def _look(self, body: Callable[[Transaction], T], nothing: T) -> T:
@@ -312,7 +333,7 @@ class PaperExchange(Exchange):
     async def _deliver(self) -> None:
         """Take in the delayed orders that have arrived by now."""
         for order in self._faults.arrived(self._account, self._clock()):
-            with suppress(ExchangeRejected, OutcomeUnknown):
+            with suppress(ExchangeRejected, ExchangeUnavailable, OutcomeUnknown):
                 await self._take(order, SubmitFault("none"))
 
     async def _match(self) -> None:
@@ -320,8 +341,8 @@ class PaperExchange(Exchange):
         market = await self._market()
         if market is None:
             return
-        account, settings = self._account, self._settings
-        if not await self._read(lambda t: is_quiet(t, account, market, settings)):
+        account, rules = self._account, self._rules
+        if not await self._read(lambda t: is_quiet(t, account, market, rules)):
             await self._write_after(market, lambda transaction: None)
 
     async def _market(self) -> Market | None:
@@ -336,9 +357,11 @@ class PaperExchange(Exchange):
         return await self._write_after(await self._market(), body)
 
     async def _write_after(self, market: Market | None, body: Callable[[Transaction], T]) -> T:
+        rules = self._rules
+
         def whole(transaction: Transaction) -> T:
             if market is not None:
-                meet_market(transaction, self._account, market, self._settings)
+                meet_market(transaction, self._account, market, rules)
             return body(transaction)
 
         with _answers(self._database):

@@ -1,10 +1,13 @@
-"""What the paper exchange lists, under which rules."""
+"""What the paper exchange lists of its own, and the rules that an account trades under."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 
 from backend.domain.instrument import Currency, Instrument
+from backend.domain.ledger import FeeSchedule
 from backend.domain.money import ONE
+from backend.exchanges.paper.settings import PaperSettings
 from backend.prices import LISTINGS, tick_size
 
 RULES_VERSION = "paper-1"
@@ -26,6 +29,27 @@ _STEPS = {
     "ADA": Decimal("0.1"),
     "DOGE": ONE,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What an account's orders are judged, filled and charged by, at one moment.
+
+    Attributes:
+        listed: by symbol: of the paper exchange, or of the one that the account mirrors.
+    """
+
+    listed: Mapping[str, Instrument]
+    settings: PaperSettings
+
+    @property
+    def fees(self) -> FeeSchedule:
+        """Return what the account pays."""
+        return self.settings.fees
+
+    def of(self, symbol: str) -> Instrument:
+        """Return the rules of `symbol`: a live order may outlast its instrument's listing."""
+        return self.listed.get(symbol) or instrument(symbol)
 
 
 def catalogue(also: Iterable[str] = ()) -> dict[str, Instrument]:

@@ -9,9 +9,8 @@ from backend.domain.order import OrderState
 from backend.domain.quote import Prices, Quote
 from backend.exchanges.paper import book, matching
 from backend.exchanges.paper.book import Booked
-from backend.exchanges.paper.instruments import instrument
+from backend.exchanges.paper.instruments import Rules
 from backend.exchanges.paper.matching import Conditions, Step
-from backend.exchanges.paper.settings import PaperSettings
 
 # How old `matched_until` may grow before it is written without anything having happened.
 _UNSEEN_AT_MOST = timedelta(seconds=60)
@@ -48,20 +47,16 @@ async def read_market(live: Sequence[Booked], prices: Prices, now: datetime) -> 
     return Market(now, prices.replayable, quotes)
 
 
-def is_quiet(
-    transaction: Transaction, account: str, market: Market, settings: PaperSettings
-) -> bool:
+def is_quiet(transaction: Transaction, account: str, market: Market, rules: Rules) -> bool:
     """Say whether nothing happened that is worth a write."""
     for booked in book.live(transaction, account):
         unseen = market.now - booked.working.matched_until
-        if _steps(booked, market, settings) or (market.replayed and unseen > _UNSEEN_AT_MOST):
+        if _steps(booked, market, rules) or (market.replayed and unseen > _UNSEEN_AT_MOST):
             return False
     return True
 
 
-def meet_market(
-    transaction: Transaction, account: str, market: Market, settings: PaperSettings
-) -> None:
+def meet_market(transaction: Transaction, account: str, market: Market, rules: Rules) -> None:
     """Record what happened to every live order, in the order of time, expiries first."""
     happened: list[tuple[datetime, bool, int, Booked, Step]] = []
     for booked in book.live(transaction, account):
@@ -75,24 +70,25 @@ def meet_market(
                 booked,
                 step,
             )
-            for step in _steps(booked, market, settings)
+            for step in _steps(booked, market, rules)
         ]
         if market.replayed or quotes:
             until = market.now if market.replayed else quotes[-1].as_of
             book.see(transaction, booked, max(until, booked.working.matched_until))
     for _, _, _, booked, step in sorted(happened, key=lambda item: item[:3]):
-        book.record(transaction, booked, step, settings.fees)
+        book.record(transaction, booked, step, rules)
 
 
-def conditions_of(symbol: str, settings: PaperSettings) -> Conditions:
+def conditions_of(symbol: str, rules: Rules) -> Conditions:
     """Return how orders of `symbol` are filled."""
-    return Conditions(instrument(symbol).tick_size, settings.liquidity, settings.slippage_bps)
+    settings = rules.settings
+    return Conditions(rules.of(symbol).tick_size, settings.liquidity, settings.slippage_bps)
 
 
-def _steps(booked: Booked, market: Market, settings: PaperSettings) -> list[Step]:
+def _steps(booked: Booked, market: Market, rules: Rules) -> list[Step]:
     order = booked.working
     quotes = market.quotes.get(order.symbol, ())
-    conditions = conditions_of(order.symbol, settings)
+    conditions = conditions_of(order.symbol, rules)
     if market.replayed:
         return matching.resume(order, quotes, conditions, market.now)
     return matching.look(order, quotes[-1] if quotes else None, conditions, market.now)

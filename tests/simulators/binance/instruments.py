@@ -146,7 +146,8 @@ def _from_row(row: Mapping[str, Any]) -> Instrument:
         row["quoteAssetPrecision"],
         row["status"],
         tuple(kind for kind in row["orderTypes"] if kind in ORDER_TYPES),
-        row.get("permissionSets") or [["SPOT"]],
+        # Years ago there was one set, under another name.
+        row.get("permissionSets") or [row.get("permissions") or ["SPOT"]],
         filters=filters,
     )
 

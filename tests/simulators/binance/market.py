@@ -13,7 +13,7 @@ from typing import Any
 from tests.simulators.matching import Book
 
 from .instruments import Instrument
-from .numbers import ZERO, floor, text
+from .numbers import EIGHT, ZERO, floor, text
 
 _UNITS_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _MONDAY_MS = 4 * _UNITS_MS["d"]
@@ -114,7 +114,7 @@ class Market:
         if bid is None or ask is None:
             return bid or ask
         rule = self._instruments[symbol].rule("PRICE_FILTER")
-        return floor((bid + ask) / 2, rule["tickSize"] if rule else Decimal("0.00000001"))
+        return floor((bid + ask) / 2, (rule and rule["tickSize"]) or EIGHT)
 
     def average(self, symbol: str, minutes: int) -> Decimal | None:
         """VWAP of the last minutes, None where nothing traded."""

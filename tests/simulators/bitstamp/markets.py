@@ -118,6 +118,24 @@ class Market:
         return Decimal(str(self.row["minimum_order_value"]))
 
     @property
+    def maximum_value(self) -> Decimal | None:
+        """The largest notional of an order, where the row has one."""
+        return self._optional("maximum_order_value")
+
+    @property
+    def minimum_quantity(self) -> Decimal | None:
+        """The least quantity of an order, where the row has one."""
+        return self._optional("minimum_order_amount")
+
+    @property
+    def maximum_quantity(self) -> Decimal | None:
+        """The largest quantity of an order, where the row has one."""
+        return self._optional("maximum_order_amount")
+
+    def _optional(self, name: str) -> Decimal | None:
+        return None if self.row.get(name) is None else Decimal(str(self.row[name]))
+
+    @property
     def is_spot(self) -> bool:
         """Only spot orders are simulated."""
         return bool(self.row["market_type"] == "SPOT")

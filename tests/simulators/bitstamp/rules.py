@@ -54,6 +54,7 @@ def check_draft(draft: Draft, book: Book) -> None:
     if len(client_id) > CLIENT_ID_LIMIT:
         raise _invalid("client_order_id", "Ensure this field has no more than 180 characters.")
     _check_step("amount", draft.quantity, Decimal(1).scaleb(-market.base_decimals))
+    _check_size(draft.quantity, market)
     if price is not None:
         _check_step("price", price, market.price_step)
         _check_distance(draft.side, price, book)
@@ -61,6 +62,8 @@ def check_draft(draft: Draft, book: Book) -> None:
     if value < market.minimum_value:
         least = f"{market.row['minimum_order_value']} {market.counter.upper()}"
         raise _invalid("__all__", f"Minimum order size is {least}.")
+    if market.maximum_value is not None and value > market.maximum_value:
+        raise _invalid("__all__", f"Maximum order size is {market.row['maximum_order_value']}.")
 
 
 def check_funds(draft: Draft, book: Book, available: Decimal) -> None:
@@ -107,6 +110,14 @@ def _check_step(field: str, value: Decimal, step: Decimal) -> None:
         raise _invalid(
             field, f"Ensure that there are no more than {max(places, 0)} decimal places."
         )
+
+
+def _check_size(quantity: Decimal, market: Market) -> None:
+    least, most = market.minimum_quantity, market.maximum_quantity
+    if least is not None and quantity < least:
+        raise _invalid("amount", f"Ensure this value is greater than or equal to {least:f}.")
+    if most is not None and quantity > most:
+        raise _invalid("amount", f"Ensure this value is less than or equal to {most:f}.")
 
 
 def _check_distance(side: str, price: Decimal, book: Book) -> None:
