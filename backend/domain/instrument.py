@@ -102,6 +102,7 @@ class Instrument:
         min_price, max_price: None where the exchange sets none.
         price_band: limits around a reference price, or None.
         max_open_orders, max_stop_orders: on this instrument, per account.
+        account_max_orders, account_max_stops: the same over all instruments.
         max_position: base units held and being bought, or None.
         order_types: what it takes; None: all that the exchange offers.
         permissions: the account needs one of each set.
@@ -128,6 +129,8 @@ class Instrument:
     price_band: PriceBand | None = None
     max_open_orders: int | None = None
     max_stop_orders: int | None = None
+    account_max_orders: int | None = None
+    account_max_stops: int | None = None
     max_position: Decimal | None = None
     order_types: frozenset[str] | None = None
     permissions: tuple[frozenset[str], ...] = ()

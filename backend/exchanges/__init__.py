@@ -239,6 +239,10 @@ class Exchange(Protocol):
         """Return everything that can be traded, under its present rules."""
         ...
 
+    async def own_rules(self, instrument: Instrument) -> Instrument:
+        """Return the rules as they hold for this account; most exchanges have no others."""
+        return instrument
+
     async def fees(self, symbol: str | None = None) -> FeeSchedule:
         """Return what this account pays on `symbol`; None: where nothing else is known."""
         ...

@@ -76,6 +76,7 @@ class RiskView:
         reference_price: what the exchange's price band is around; None when not known.
         permissions: what the exchange lets the account do, in its own words.
         open_orders, stop_orders: live orders of the account on the instrument.
+        account_orders, account_stops: the same over all instruments.
         base_position: base units owned and being bought; None when not known.
     """
 
@@ -102,6 +103,8 @@ class RiskView:
     permissions: frozenset[str] = frozenset()
     open_orders: int = 0
     stop_orders: int = 0
+    account_orders: int = 0
+    account_stops: int = 0
     base_position: Decimal | None = None
 
 

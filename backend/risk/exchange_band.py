@@ -14,8 +14,8 @@ def check(view: RiskView, limit: str) -> Finding:
     reference = view.reference_price
     if reference is None:
         return blocked(f"the exchange's reference price of {terms.symbol} is not known")
-    prices = (view.worst_price, terms.limit_price, terms.stop_price)
-    for price in (p for p in prices if p is not None):
+    # A stop price only triggers: what is sent as the price is what the band is about.
+    for price in {view.worst_price, terms.limit_price or view.worst_price}:
         if violation := rule.band_violation(terms.side, price, reference):
             return from_violation(violation, price, ONE, rule.quote)
     return Finding("pass", view.worst_price, unit=rule.quote)

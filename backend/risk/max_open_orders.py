@@ -1,4 +1,4 @@
-"""Block one live order more on the instrument than the exchange takes from an account."""
+"""Block one live order more than the exchange takes, on the instrument or from the account."""
 
 from decimal import Decimal
 
@@ -10,16 +10,25 @@ LIMIT = ALWAYS
 
 
 def check(view: RiskView, limit: str) -> Finding:
-    rule = view.instrument
-    if rule.max_open_orders is None and rule.max_stop_orders is None:
-        return Finding("not_run", detail="the exchange sets no limit here")
-    counted = [(rule.max_open_orders, view.open_orders, "open orders")]
+    rule, here = view.instrument, f"on {view.instrument.symbol}"
+    counted = [
+        (rule.max_open_orders, view.open_orders, f"open orders {here}"),
+        (rule.account_max_orders, view.account_orders, "open orders of the account"),
+    ]
     if view.terms.order_type in (OrderType.STOP, OrderType.STOP_LIMIT):
-        counted.append((rule.max_stop_orders, view.stop_orders, "stop orders"))
-    finding = Finding("pass")
-    for most, now, what in counted:
-        if most is not None:
-            finding = within(Decimal(now + 1), Decimal(most), "orders", f"{what} on {rule.symbol}")
-        if finding.status == "block":
-            break
-    return finding
+        counted += [
+            (rule.max_stop_orders, view.stop_orders, f"stop orders {here}"),
+            (rule.account_max_stops, view.account_stops, "stop orders of the account"),
+        ]
+    findings = [
+        within(Decimal(now + 1), Decimal(most), "orders", what)
+        for most, now, what in counted
+        if most is not None
+    ]
+    blocked = [finding for finding in findings if finding.status == "block"]
+    if blocked or findings:
+        return (blocked or findings)[0]
+    limits = (rule.max_open_orders, rule.account_max_orders, rule.max_stop_orders)
+    if all(most is None for most in (*limits, rule.account_max_stops)):
+        return Finding("not_run", detail="the exchange sets no limit here")
+    return Finding("pass")  # Of stop orders only, and this is none.

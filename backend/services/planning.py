@@ -1,7 +1,7 @@
 """Turn a wish into numbers: the locked price, the worst price, the fee, the reservation."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -25,6 +25,7 @@ STOP_BAND_BPS = Decimal(100)
 # How much dearer a fee in a third asset may become, by that asset's price, until the fill.
 FEE_ASSET_BAND_BPS = Decimal(500)
 _MINUTE = 60
+_STOPS = (OrderType.STOP, OrderType.STOP_LIMIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +66,10 @@ async def gather(desk: Desk, account: Account, symbol: str, side: Side) -> Facts
     Raises:
         ExchangeUnavailable: it did not answer; nothing was sent.
     """
-    instrument = await market.instrument(desk, account, symbol)
+    listed = await market.instrument(desk, account, symbol)
     exchange = await desk.exchange(account)
     with market.unanswered():
+        instrument = await exchange.own_rules(listed)
         fees = await exchange.fees(instrument.symbol)
     quote = await market.quote(desk, account, instrument.symbol)
     unit = fees.unit(instrument, side)
@@ -230,8 +232,7 @@ def risk_view(
         for currency in (pricing.reserved or {})
     }
     rule = facts.instrument
-    counted = (rule.max_open_orders, rule.max_stop_orders, rule.max_position)
-    busy = _busy(tx, account, rule) if any(most is not None for most in counted) else _Busy()
+    busy = _busy(tx, account, rule)
     switch = controls.engaged(tx, controls.scopes_over(account.id, terms.symbol))
     since = tx.now - time.seconds(_MINUTE)
     notional = terms.quantity * pricing.worst_price
@@ -266,6 +267,8 @@ def risk_view(
         permissions=frozenset(account.permissions),
         open_orders=busy.orders,
         stop_orders=busy.stops,
+        account_orders=busy.account_orders,
+        account_stops=busy.account_stops,
         base_position=busy.base,
     )
 
@@ -275,15 +278,25 @@ class _Busy:
     orders: int = 0
     stops: int = 0
     base: Decimal | None = None
+    account_orders: int = 0
+    account_stops: int = 0
 
 
 def _busy(tx: Transaction, account: Account, instrument: Instrument) -> _Busy:
-    """Count the account's live orders on the instrument, and what it owns and buys of its base."""
+    """Count live orders, and what the account owns and buys of the base, where a rule asks."""
+    counted = (instrument.max_open_orders, instrument.max_stop_orders, instrument.max_position)
+    over_all = (instrument.account_max_orders, instrument.account_max_stops)
+    busy = _Busy()
+    if any(most is not None for most in over_all):
+        everywhere, waiting = trades.live_counts(tx, account.number, _STOPS)
+        busy = replace(busy, account_orders=everywhere, account_stops=waiting)
+    if all(most is None for most in counted):
+        return busy
     here = trades.live_on(tx, account.number, instrument.symbol)
-    stops = [t for t in here if t.order_type in (OrderType.STOP, OrderType.STOP_LIMIT)]
+    stops = [t for t in here if t.order_type in _STOPS]
     bought = sum((t.quantity for t in here if t.side is Side.BUY), ZERO)
     owned = ledger.funds(tx, account.number, instrument.base).total
-    return _Busy(len(here), len(stops), owned + bought)
+    return replace(busy, orders=len(here), stops=len(stops), base=owned + bought)
 
 
 def _free(tx: Transaction, account: Account, currency: str) -> Decimal:

@@ -275,6 +275,21 @@ def live_on(tx: Transaction, account: int, symbol: str) -> list[Trade]:
     return [_trade(row) for row in rows]
 
 
+def live_counts(tx: Transaction, account: int, kinds: Sequence[str]) -> tuple[int, int]:
+    """Return how many orders of the account are not final, and how many of these types."""
+    marks = ",".join("?" for _ in kinds)
+    row = tx.row(
+        "SELECT COUNT(*) AS every, COUNT(CASE WHEN t.order_type IN"  # noqa: S608
+        f" ({marks}) THEN 1 END) AS some"
+        " FROM orders o INDEXED BY orders_live JOIN trades t ON t.id = o.trade_id"
+        " WHERE o.account = ?"
+        " AND o.state IN ('sending', 'unknown', 'open', 'partially_filled')",
+        (*kinds, account),
+    )
+    assert row is not None
+    return int(row["every"]), int(row["some"])
+
+
 def pending_count(tx: Transaction, account: int, principal: str, but: str) -> int:
     """Return how many plans of this principal wait here, `but` not counted."""
     return int(

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from backend.domain.money import is_multiple, to_text
-from backend.exchanges.binance.metadata import read_metadata
+from backend.exchanges.binance.metadata import own_rules, read_metadata
 from tests.exchanges.recorded import recorded, recorded_json
 from tests.exchanges.scripted import START, D
 
@@ -239,3 +239,45 @@ def test_three_and_a_half_thousand_instruments_are_read_in_well_under_a_second()
 
     assert len(metadata.instruments) == 3600
     assert min(took_s) < 1
+
+
+# --- the account's own filters ---
+
+
+def test_an_accounts_own_filters_tighten_the_rules_and_never_loosen_them():
+    lot = rules("LOT_SIZE", minQty="0.001", maxQty="9000", stepSize="0.001")
+    rule = instrument(lot)
+    answer = {
+        "exchangeFilters": [{"filterType": "EXCHANGE_MAX_NUM_ORDERS", "maxNumOrders": 7}],
+        "symbolFilters": [],
+        "assetFilters": [
+            {"filterType": "MAX_ASSET", "asset": "BTC", "limit": "0.5005"},
+            {"filterType": "MAX_ASSET", "asset": "USDT", "limit": "900.00"},
+        ],
+    }
+
+    own = own_rules(rule, json.dumps(answer).encode())
+
+    assert own.max_quantity == D("0.500")
+    assert own.max_notional == 900
+    assert (own.account_max_orders, own.account_max_stops) == (7, None)
+    loose = {"exchangeFilters": [], "assetFilters": []}
+    assert own_rules(rule, json.dumps(loose).encode()) == rule
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"exchangeFilters":[],"assetFilters":1}'])
+def test_own_filters_that_are_none_are_not_understood(content):
+    with pytest.raises(ValueError, match="malformed"):
+        own_rules(instrument(), content)
+
+
+def test_filters_over_all_instruments_are_on_each():
+    whole = [
+        rules("EXCHANGE_MAX_NUM_ORDERS", maxNumOrders=1000),
+        rules("EXCHANGE_MAX_NUM_ALGO_ORDERS", maxNumAlgoOrders=50),
+    ]
+    document = {"symbols": [a_row()], "exchangeFilters": whole}
+
+    found = read_metadata(json.dumps(document).encode(), START).instruments
+
+    assert {(i.account_max_orders, i.account_max_stops) for i in found.values()} == {(1000, 50)}

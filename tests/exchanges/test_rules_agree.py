@@ -91,9 +91,6 @@ class Tally:
     def add(self, order: Order, ground: Ground, ours: set[str], theirs: str | None) -> None:
         if theirs is not None and NOT_KNOWN_HERE in theirs:
             self.excluded += 1
-        elif ours == {"exchange_band"} and theirs is None and _stops_outside(order, ground):
-            # We hold the stop price to the band as well, the exchange the limit price alone.
-            self.excluded += 1
         elif (not ours) != (theirs is None) or not _same_reason(ours, theirs):
             self.differences.append(f"{_shown(order)}\n  we: {ours or 'accept'}\n  they: {theirs}")
         elif theirs is None:
@@ -109,16 +106,6 @@ class Tally:
         assert self.refused > orders // 5
         assert self.excluded < orders // 5
         assert {rule for rule, count in self.said.items() if count >= 10} >= rules
-
-
-def _stops_outside(order: Order, ground: Ground) -> bool:
-    """Say whether nothing but the stop price is outside the band."""
-    terms, rule, reference = order.terms, ground.instrument, ground.reference
-    assert reference is not None
-    limit = terms.limit_price or order.worst_price
-    is_inside = rule.band_violation(terms.side, limit, reference) is None
-    stop = terms.stop_price
-    return is_inside and stop is not None and bool(rule.band_violation(terms.side, stop, reference))
 
 
 def _same_reason(ours: set[str], theirs: str | None) -> bool:

@@ -190,7 +190,7 @@ def allowed(permissions: str, sets: list[set[str]]) -> dict[str, Any]:
             "exchange_band",
             banded("100", terms=a_limit_buy("90", order_type=STOP_LIMIT, stop_price=D(70))),
             "on",
-            ("block", "70", "80.0", "USD", "-"),
+            ("pass", "101", "-", "USD", "-"),
         ),
         ("max_open_orders", {"open_orders": 900}, "on", ("not_run", "-", "-", "-", "-")),
         (

@@ -6,13 +6,15 @@ from decimal import Decimal
 import msgspec
 
 from backend.domain.clock import Clock
+from backend.domain.instrument import Instrument
 from backend.domain.ledger import FeeSchedule
 from backend.domain.money import ZERO
 from backend.exchanges import Balance, Identity
 from backend.exchanges.binance.answers import not_told, printable, read, refusal, understood
 from backend.exchanges.binance.codes import Codes
-from backend.exchanges.binance.endpoints import ACCOUNT, COMMISSION, RESTRICTIONS
+from backend.exchanges.binance.endpoints import ACCOUNT, COMMISSION, MY_FILTERS, RESTRICTIONS
 from backend.exchanges.binance.history import LookUp
+from backend.exchanges.binance.metadata import own_rules
 from backend.exchanges.binance.orders import number
 
 _FEES_FOR = timedelta(minutes=10)
@@ -72,6 +74,7 @@ class AccountReader:
         self._clock = clock
         self._withdrawals = withdrawals
         self._fees: dict[str | None, tuple[datetime, FeeSchedule]] = {}
+        self._filters: dict[str, tuple[datetime, bytes]] = {}
 
     async def identity(self) -> Identity:
         """Return whose key it is.
@@ -102,6 +105,22 @@ class AccountReader:
             fees = _schedule(parts)
         self._fees[symbol] = (now, fees)
         return fees
+
+    async def own_rules(self, instrument: Instrument) -> Instrument:
+        """Return the rules with the account's own filters, at most ten minutes old.
+
+        Raises:
+            ExchangeUnavailable, OutcomeUnknown, RateLimited: no answer.
+        """
+        now = self._clock()
+        known = self._filters.get(instrument.code)
+        if known is None or not timedelta() <= now - known[0] < _FEES_FOR:
+            answer = await self._look_up(MY_FILTERS, {"symbol": instrument.code})
+            if not answer.good:
+                raise not_told(answer)
+            known = self._filters[instrument.code] = (now, answer.body)
+        with understood():
+            return own_rules(instrument, known[1])
 
     async def balances(self) -> list[Balance]:
         """Return every non-zero balance. Raises as `fees`."""

@@ -89,6 +89,7 @@ FILLS = Endpoint("GET", "/api/v3/myTrades", 20)
 FILLS_OF_ORDER = Endpoint("GET", "/api/v3/myTrades", 5)
 ACCOUNT = Endpoint("GET", "/api/v3/account", 20)
 COMMISSION = Endpoint("GET", "/api/v3/account/commission", 20)
+MY_FILTERS = Endpoint("GET", "/api/v3/myFilters", 40)
 RESTRICTIONS = Endpoint("GET", "/sapi/v1/account/apiRestrictions", 1)
 
 SUBSCRIBE = "userDataStream.subscribe.signature"

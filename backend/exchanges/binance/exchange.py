@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from backend.domain.errors import ExchangeUnavailable, OutcomeUnknown, RateLimited
+from backend.domain.instrument import Instrument
 from backend.domain.ledger import FeeSchedule
 from backend.domain.order import Fill, Order, OrderReport, OrderType, TimeInForce
 from backend.domain.quote import Quote
@@ -96,6 +97,10 @@ class BinanceExchange(Exchange):
     async def metadata(self) -> Metadata:
         """Return everything that can be traded, as last fetched."""
         return self._codes.metadata()
+
+    async def own_rules(self, instrument: Instrument) -> Instrument:
+        """Return the rules with the account's own filters."""
+        return await self._account.own_rules(instrument)
 
     async def fees(self, symbol: str | None = None) -> FeeSchedule:
         """Return what this account pays."""

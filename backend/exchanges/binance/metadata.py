@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -35,8 +36,11 @@ def read_metadata(content: bytes, as_of: datetime) -> Metadata:
         ValueError: it is not one, or it lists nothing.
     """
     try:
-        rows = _decode(content)["symbols"]
-        instruments = {found.symbol: found for found in map(_instrument, rows)}
+        document = _decode(content)
+        rows = document["symbols"]
+        whole = {one["filterType"]: one for one in document.get("exchangeFilters", ())}
+        made = (_instrument(row, whole) for row in rows)
+        instruments = {found.symbol: found for found in made}
         currencies = _currencies(rows)
     except (msgspec.DecodeError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
         raise ValueError(f"exchangeInfo is malformed ({type(error).__name__})") from None
@@ -47,13 +51,51 @@ def read_metadata(content: bytes, as_of: datetime) -> Metadata:
     return Metadata(version, as_of, instruments, currencies)
 
 
-def _instrument(row: Mapping[str, Any]) -> Instrument:
+def own_rules(instrument: Instrument, content: bytes) -> Instrument:
+    """Return the rules with what a myFilters answer adds to them for one account.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    try:
+        document = _decode(content)
+        whole = {one["filterType"]: one for one in document["exchangeFilters"]}
+        limits = {
+            one["asset"]: stored(one["limit"])
+            for one in document["assetFilters"]
+            if one["filterType"] == "MAX_ASSET"
+        }
+        orders, stops = _account_counts(whole)
+    except (msgspec.DecodeError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
+        raise ValueError(f"myFilters is malformed ({type(error).__name__})") from None
+    most = min(limits.get(instrument.base, _NO_LIMIT), instrument.max_quantity)
+    notionals = [
+        n for n in (limits.get(instrument.quote), instrument.max_notional) if n is not None
+    ]
+    return replace(
+        instrument,
+        max_quantity=round_down(most, instrument.step_size),
+        max_notional=min(notionals, default=None),
+        account_max_orders=orders,
+        account_max_stops=stops,
+    )
+
+
+def _account_counts(whole: Filters) -> tuple[int | None, int | None]:
+    return (
+        _count(whole, "EXCHANGE_MAX_NUM_ORDERS", "maxNumOrders"),
+        _count(whole, "EXCHANGE_MAX_NUM_ALGO_ORDERS", "maxNumAlgoOrders"),
+    )
+
+
+def _instrument(row: Mapping[str, Any], whole: Filters) -> Instrument:
     filters = {one["filterType"]: one for one in row["filters"]}
     filters.pop(_NOT_OURS, None)
     base, quote = row["baseAsset"], row["quoteAsset"]
     tick, low, high = _prices(row, filters)
     step, least, most = _quantities(row, filters)
     min_notional, max_notional = _notionals(filters)
+    account_orders, account_stops = _account_counts(whole)
     return Instrument(
         symbol=f"{base}/{quote}",
         name=f"{base} / {quote}",
@@ -76,6 +118,8 @@ def _instrument(row: Mapping[str, Any]) -> Instrument:
         price_band=_band(filters),
         max_open_orders=_count(filters, "MAX_NUM_ORDERS", "maxNumOrders"),
         max_stop_orders=_count(filters, "MAX_NUM_ALGO_ORDERS", "maxNumAlgoOrders"),
+        account_max_orders=account_orders,
+        account_max_stops=account_stops,
         max_position=_given(filters.get("MAX_POSITION", {}), "maxPosition"),
         order_types=_order_types(row),
         permissions=_permissions(row),
