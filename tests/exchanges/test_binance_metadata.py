@@ -261,7 +261,7 @@ def test_an_accounts_own_filters_tighten_the_rules_and_never_loosen_them():
     assert own.max_quantity == D("0.500")
     assert own.max_notional == 900
     assert (own.account_max_orders, own.account_max_stops) == (7, None)
-    loose = {"exchangeFilters": [], "assetFilters": []}
+    loose: dict[str, list[str]] = {"exchangeFilters": [], "assetFilters": []}
     assert own_rules(rule, json.dumps(loose).encode()) == rule
 
 
