@@ -7,6 +7,7 @@ request: it may carry a key or a signature.
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import httpx
@@ -55,12 +56,19 @@ class Answer:
     body: bytes
 
 
+@cache
+def _trusted() -> ssl.SSLContext:
+    # Reading the certificates takes longer than many a request: once per process.
+    return httpx.create_ssl_context(trust_env=False)
+
+
 def http_client(base_url: str, answer_s: float = ANSWER_S) -> httpx.AsyncClient:
     """Return a client for one exchange: HTTP/1.1, kept alive, one attempt per request."""
     return httpx.AsyncClient(
         base_url=base_url,
         timeout=httpx.Timeout(answer_s, connect=CONNECT_S, pool=CONNECT_S),
         limits=httpx.Limits(max_connections=20, max_keepalive_connections=10, keepalive_expiry=30),
+        verify=_trusted(),
         follow_redirects=False,
         trust_env=False,
         headers={"User-Agent": "exec-mcp"},

@@ -156,13 +156,21 @@ class Keeper:
                 async for event in events:
                     heard = True
                     if event.report is None:  # Something may have been missed.
-                        await reconcile(desk, account, whole=True)
+                        await self._catch_up(account)
                     else:
                         await take_report(desk, account, exchange, event.report, "stream")
         except NO_ANSWER as error:
             log.warning("stream.broken", account_id=account.id, detail=error.detail)
             if not heard:
                 raise
+
+    async def _catch_up(self, account: Account) -> None:
+        """Look everything up; where that is not answered now, the next round does it."""
+        try:
+            await reconcile(self._desk, account, whole=True)
+        except NO_ANSWER as error:
+            log.info("stream.not_caught_up", account_id=account.id, detail=error.detail)
+            self._desk.polled.pop(account.number, None)
 
 
 def _round_ended(desk: Desk, account: Account, task: asyncio.Task[None]) -> None:

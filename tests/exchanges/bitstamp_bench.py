@@ -12,39 +12,14 @@ from backend.domain.secret import Secret
 from backend.exchanges import AccountKey, Context, bitstamp
 from backend.exchanges.bitstamp.exchange import BitstampExchange
 from backend.exchanges.bitstamp.market import BitstampMarket
-from backend.prices.bitstamp import code_of
 from tests.exchanges.bench import Bench
 from tests.exchanges.catalogue import TinyCatalogue
 from tests.exchanges.scripted import D, FrozenClock, ScriptedPrices, an_order
 from tests.simulators.bitstamp import Account, Simulator, faults
-from tests.simulators.bitstamp.calls import Call
-from tests.simulators.bitstamp.routes import Route
 from tests.simulators.bitstamp.rules import Draft
-from tests.simulators.http import Reply, Request
 
 PLENTY = {"usd": D(1_000_000), "btc": D(10), "eth": D(100)}
 VALIDITY = timedelta(seconds=150)
-
-
-class NamingSimulator(Simulator):
-    """Takes `BTC/USD` in the body of account_order_data, as bodies name markets elsewhere.
-
-    Attributes:
-        headers: of every request.
-    """
-
-    def __init__(self, clock: FrozenClock, **options: Any) -> None:
-        super().__init__(clock, **options)
-        self.headers: list[Mapping[str, str]] = []
-
-    def _do(self, request: Request, route: Route, call: Call) -> Reply:
-        if route.operation == "account_order_data":
-            call.params["market"] = code_of(call.params.get("market", ""))
-        return super()._do(request, route, call)
-
-    async def _handle(self, request: Request) -> Reply:
-        self.headers.append(request.headers)
-        return await super()._handle(request)
 
 
 class Desk:
@@ -53,7 +28,7 @@ class Desk:
     def __init__(self, home: Path, **options: Any) -> None:
         self.home = home
         self.clock = FrozenClock()
-        self.sim = NamingSimulator(self.clock, **options)
+        self.sim = Simulator(self.clock, **options)
         self.opened: list[BitstampExchange] = []
 
     async def start(self) -> "Desk":

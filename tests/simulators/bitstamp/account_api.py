@@ -197,6 +197,8 @@ def _check_replay(call: Call) -> None:
     params = call.params
     if not params.get("market"):
         raise order_refusal("400.078", "Market is required.", "market")
+    # Bodies name markets as BTC/USD, paths as btcusd; this body takes either.
+    params["market"] = params["market"].replace("/", "").lower()
     if params["market"] not in call.sim.engine.markets:
         raise order_refusal("400.079", "Invalid market.", "market")
     if params.get("order_source") not in (SOURCE, "stop_order"):

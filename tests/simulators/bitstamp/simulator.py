@@ -77,6 +77,7 @@ class Simulator:
         self.faults = Faults()
         self.limits = Limits(clock)
         self.requests: list[Seen] = []
+        self.headers: list[Mapping[str, str]] = []
         self.accounts: list[Account] = []
         self.movements: list[Movement] = []
         self.tokens: dict[str, Token] = {}
@@ -227,6 +228,7 @@ class Simulator:
 
     async def _handle(self, request: Request) -> Reply:
         self.tick()
+        self.headers.append(request.headers)
         found = routes.find(request.method, request.path)
         self._note(request)
         if self.limits.is_exceeded():
@@ -308,6 +310,8 @@ class Simulator:
     def _send(self, reply: Reply, fault: Fault) -> Reply:
         if fault.wire == "drop":
             raise Drop
+        date = self.clock().strftime("%a, %d %b %Y %H:%M:%S GMT")
+        reply = replace(reply, headers={**reply.headers, "Date": date})
         if fault.wire == "truncate":
             raise Drop(raw_response(reply)[: -max(1, len(reply.body) // 2)])
         return reply
