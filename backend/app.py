@@ -25,8 +25,10 @@ from backend.domain.quote import Prices
 from backend.domain.trade import new_trade_id
 from backend.exchanges import Context
 from backend.exchanges.paper.faults import FaultScript
+from backend.journal import Journal
 from backend.prices import open_prices
 from backend.services import Desk
+from backend.services.fence import raise_fence
 from backend.services.keeper import Keeper
 from backend.services.metadata import Markets
 from backend.services.onboarding import OPENING_BALANCE, ensure_paper_main
@@ -88,6 +90,7 @@ async def open_backend(
         logs.configure(config.log_level or "WARNING")  # Inside somebody's own program, say.
     prepare_home(config.home)
     config.database.parent.mkdir(parents=True, exist_ok=True)
+    config.journal.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     vault = open_vault(config.home, config.vault)
     key = vault.token_key
     checks = risk.load_checks()
@@ -96,7 +99,6 @@ async def open_backend(
     database = Database(config.database, clock, migrations, choose_durability())
     exchanges = plugins.load(backend.exchanges)
     context = Context(config.home, clock, prices, faults, simulators=config.simulators)
-    context = Context(config.home, clock, prices, faults, simulators=config.simulators)
     desk = Desk(
         config=config,
         clock=clock,
@@ -104,6 +106,7 @@ async def open_backend(
         prices=prices,
         markets=Markets(database, exchanges, context),
         vault=vault,
+        journal=Journal(config.journal),
         exchanges=exchanges,
         checks=checks,
         new_id=new_id,
@@ -114,6 +117,7 @@ async def open_backend(
         await ensure_first_tokens(desk, key)
         await ensure_paper_main(desk, opening)
         await _refuse_missing_exchanges(desk)
+        await raise_fence(desk)
         if background:
             keeper.start()
         yield Backend(desk, create_api(desk, key, instance), key, instance, keeper, vault)

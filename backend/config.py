@@ -29,6 +29,7 @@ class Config:
     Attributes:
         home: the folder of all state.
         database: the main database's file.
+        journal: the send journal's file; better on another volume.
         backend_url: for `stdio`: a running backend; None to find or embed one.
         token: for `stdio`: the API token; None for `agent.token` of the home.
         plan_ttl_s: life of a plan, seconds.
@@ -46,6 +47,7 @@ class Config:
 
     home: Path
     database: Path
+    journal: Path
     backend_url: str | None = None
     token: str | None = field(default=None, repr=False)
     plan_ttl_s: int = 60
@@ -76,6 +78,7 @@ def read_config(environment: Mapping[str, str] | None = None) -> Config:
     config = Config(
         home=home,
         database=_database(ours.pop("DATABASE_URL", ""), home),
+        journal=Path(ours.pop("JOURNAL", "") or home / "sends.log").expanduser().absolute(),
         backend_url=_url("BACKEND_URL", ours.pop("BACKEND_URL", "")),
         token=ours.pop("TOKEN", "") or None,
         plan_ttl_s=_whole("PLAN_TTL_S", ours.pop("PLAN_TTL_S", "60"), 1, 600),

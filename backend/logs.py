@@ -4,7 +4,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -75,6 +75,16 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else repr(value)
 
 
+class _StandardError:
+    """Standard error as it is when a line is written: a host program may replace it."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
 def configure(level: str) -> None:
     """Write JSON lines to standard error from `level` on."""
     structlog.configure(
@@ -87,8 +97,8 @@ def configure(level: str) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _StandardError())),
+        cache_logger_on_first_use=False,  # Each command sets its own level.
     )
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)

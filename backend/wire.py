@@ -4,6 +4,7 @@ No retry, no redirect, no proxy from the environment. An error's text never show
 request: it may carry a key or a signature.
 """
 
+import asyncio
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from backend.domain.errors import ExchangeUnavailable, OutcomeUnknown
 __all__ = [
     "ANSWER_S",
     "CONNECT_S",
+    "ORDER_CONNECT_S",
     "Answer",
     "http_client",
     "is_loopback",
@@ -30,20 +32,14 @@ __all__ = [
 ]
 
 CONNECT_S = 3.0
+# For orders: who stops them waits no longer than this for one that is on its way.
+ORDER_CONNECT_S = 0.5
 # Longer than the exchanges' own limit, so that their word comes before our silence.
 ANSWER_S = 12.0
 _FRAME_LIMIT = 4 * 1024 * 1024
 
-# Raised before the first byte of a request is written.
-_NEVER_LEFT = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
-    httpx.InvalidURL,
-    httpx.LocalProtocolError,
-)
+# Raised before the first byte of a request is written, and never after.
+_NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _NOT_OPENED = (OSError, TimeoutError, InvalidHandshake, InvalidURI, ConnectionClosed, EOFError)
 
 
@@ -62,11 +58,19 @@ def _trusted() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 
-def http_client(base_url: str, answer_s: float = ANSWER_S) -> httpx.AsyncClient:
+async def _goes_nowhere(response: httpx.Response) -> None:
+    # httpx reads the address even when it may not follow, and an odd one is an error of its own.
+    response.headers.pop("location", None)
+
+
+def http_client(
+    base_url: str, answer_s: float = ANSWER_S, connect_s: float = CONNECT_S
+) -> httpx.AsyncClient:
     """Return a client for one exchange: HTTP/1.1, kept alive, one attempt per request."""
     return httpx.AsyncClient(
         base_url=base_url,
-        timeout=httpx.Timeout(answer_s, connect=CONNECT_S, pool=CONNECT_S),
+        timeout=httpx.Timeout(answer_s, connect=connect_s, pool=connect_s),
+        event_hooks={"response": [_goes_nowhere]},
         limits=httpx.Limits(max_connections=20, max_keepalive_connections=10, keepalive_expiry=30),
         verify=_trusted(),
         follow_redirects=False,
@@ -92,18 +96,33 @@ async def request(
         ExchangeUnavailable: no byte was written.
         OutcomeUnknown: it may have arrived.
     """
+    if client.is_closed:  # The account's key was replaced meanwhile.
+        raise ExchangeUnavailable("the connection was closed; nothing was sent")
     url = client.base_url.copy_with(raw_path=target.encode("ascii"))
     outgoing = client.build_request(method, url, content=body or None, headers=headers)
     try:
-        response = await client.send(outgoing)
+        async with asyncio.timeout(_whole_s(client.timeout)):
+            response = await client.send(outgoing)
         return Answer(response.status_code, response.headers, response.content)
     except _NEVER_LEFT as error:
         why = f"the exchange was not reached ({type(error).__name__}); nothing was sent"
         failure: ExchangeUnavailable | OutcomeUnknown = ExchangeUnavailable(why)
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
         failure = OutcomeUnknown(f"no answer came ({type(error).__name__})")
     # Raised out here, so that httpx's error, which holds the request, does not hang on it.
     raise failure
+
+
+def _whole_s(parts: httpx.Timeout) -> float:
+    """Return how long a request may take in all: httpx's limits are of single reads."""
+    return sum(part or ANSWER_S for part in (parts.pool, parts.connect, parts.read))
+
+
+class _Straight(connect):
+    """A handshake that goes where it was sent, and nowhere else."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
 
 
 async def open_socket(url: str, **options: Any) -> ClientConnection:
@@ -113,7 +132,7 @@ async def open_socket(url: str, **options: Any) -> ClientConnection:
         ExchangeUnavailable: it did not open.
     """
     try:
-        return await connect(
+        return await _Straight(
             url,
             proxy=None,
             open_timeout=CONNECT_S,

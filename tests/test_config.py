@@ -15,7 +15,9 @@ def read(**settings: str) -> Config:
 def test_the_defaults_are_the_documented_ones(tmp_path: Path) -> None:
     config = read(HOME=str(tmp_path))
 
-    assert config == Config(home=tmp_path, database=tmp_path / "exec-mcp.db")
+    assert config == Config(
+        home=tmp_path, database=tmp_path / "exec-mcp.db", journal=tmp_path / "sends.log"
+    )
     assert (config.plan_ttl_s, config.approval_ttl_s, config.default_account) == (
         60,
         600,

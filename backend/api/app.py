@@ -192,6 +192,8 @@ def _health(door: Door) -> Callable[[Request], Awaitable[Response]]:
             "version": version("exec-mcp"),
             "instance": door.instance,
         }
+        if desk.silent:  # Their exchange gives no answers; which they are is not everybody's.
+            told["silent_accounts"] = len(desk.silent)
         if desk.markets.trouble:  # Old rules serve on: no reason to take this server for ill.
             told["stale_rules"] = sorted(desk.markets.trouble)
         return json_response(told, 200 if status == "ok" else 503)

@@ -1,5 +1,6 @@
 """Online copies of the home's databases."""
 
+import asyncio
 from pathlib import Path
 
 from sqlite_utils import Migrations
@@ -8,7 +9,8 @@ from backend.cli.exits import Failed, Unreachable
 from backend.cli.output import say
 from backend.config import Config, read_config
 from backend.database import Database, choose_durability, sqlite3
-from backend.domain.clock import system_clock
+from backend.domain.clock import system_clock, to_row
+from backend.store.restored import mark_copy
 
 
 def backup(path: Path, /) -> None:
@@ -33,6 +35,8 @@ def backup(path: Path, /) -> None:
         next(iter(copies.values())).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         for source, target in copies.items():
             _copy(source, target)
+            if source == config.database:
+                _mark(target)
             say(f"{source.name} -> {target}")
     except (OSError, sqlite3.Error, RuntimeError) as error:
         raise Unreachable(f"the backup failed: {error}") from error
@@ -49,6 +53,15 @@ def _copies(config: Config, path: Path) -> dict[Path, Path]:
         return {source: path / source.name for source in sources}
     beside = {source: path.with_name(f"{path.stem}.{source.name}") for source in others}
     return {config.database: path, **beside} if config.database in sources else {}
+
+
+def _mark(target: Path) -> None:
+    """Let whoever opens this copy for trading know what it is: it starts quarantined."""
+    database = open_as_it_is(target)
+    try:
+        asyncio.run(database.write(lambda tx: mark_copy(tx, to_row(tx.now))))
+    finally:
+        database.close()
 
 
 def open_as_it_is(path: Path) -> Database:

@@ -26,7 +26,7 @@ from backend.services.vault import Vault, unreadable
 from backend.store import accounts, audit, controls
 
 _SECRET = ("token",)
-_PRIVATE = ("*.db", "*.db-*", "*.token", "vault.key*")
+_PRIVATE = ("*.db", "*.db-*", "*.token", "vault.key*", "sends.log")
 
 
 class Finding(NamedTuple):
@@ -114,6 +114,7 @@ async def inside(desk: Desk, vault: Vault) -> list[Finding]:
     whole = [_whole(path) for path in _databases(desk.config)]
     return [
         journal,
+        _sends(desk),
         *whole,
         *await desk.database.read(lambda tx: [*_state(tx, desk), *_secrets(tx, desk, vault)]),
     ]
@@ -126,6 +127,15 @@ def _journal(durability: Durability) -> Finding:
         why = "rollback journal, because this SQLite has the WAL-reset bug"
     version = f"SQLite {durability.sqlite_version} ({sqlite3.__name__.partition('.')[0]})"
     return Finding("ok", "durability", f"{version}: {why}; synchronous {durability.synchronous}")
+
+
+def _sends(desk: Desk) -> Finding:
+    """Tell of the send journal: what stands in it, and what cannot be read."""
+    lines, damaged = len(desk.journal.all()), desk.journal.damaged
+    found = f"{desk.journal.path}: {lines} orders"
+    if damaged:
+        found += f"; {damaged} lines cannot be read: cut by a crash, or changed since"
+    return Finding("note" if damaged else "ok", "send journal", found)
 
 
 def _databases(config: Config) -> list[Path]:

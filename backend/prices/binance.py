@@ -23,7 +23,6 @@ from websockets.exceptions import ConnectionClosed
 from backend import wire
 from backend.domain.clock import Clock
 from backend.domain.errors import ExchangeUnavailable, OutcomeUnknown
-from backend.domain.money import ZERO
 from backend.domain.quote import Quote
 
 _FRESH_FOR = timedelta(seconds=2)
@@ -32,6 +31,10 @@ _REST_ANSWER_S = 2.0
 _BACKOFF_S_MAX = 30
 _STEADY_AFTER = timedelta(seconds=60)
 _WAIT = timedelta(seconds=60)
+_WAIT_AT_LEAST = timedelta(seconds=1)
+
+# No price is outside of these; one with a huge exponent would fill the memory when shown.
+_LEAST, _MOST = Decimal("1e-18"), Decimal("1e18")
 
 # The exchange allows five messages a second, and 1024 streams, per connection.
 _BETWEEN_MESSAGES_S = 0.25
@@ -112,16 +115,28 @@ _decode_asked = msgspec.json.Decoder(AskedTouch).decode
 _decode_control = msgspec.json.Decoder(_Control).decode
 
 
+# What decoding what a stranger sent may raise.
+_NOT_UNDERSTOOD = (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError)
+
+
+def is_whole(touch: Touch | AskedTouch) -> bool:
+    """Say whether both sides are there, do not cross, and are numbers."""
+    try:
+        prices_are = _LEAST <= touch.bid < touch.ask <= _MOST
+    except InvalidOperation:  # Not a number at all.
+        return False
+    return bool(prices_are and touch.bid_quantity and touch.ask_quantity)
+
+
 def checked(touch: Touch | AskedTouch, symbol: str, as_of: datetime) -> Quote | None:
     """Return the quote, or None: a side is empty, they cross, or a price is no number."""
-    bid, ask = touch.bid, touch.ask
-    try:
-        is_whole = ZERO < bid < ask and ask.is_finite()
-    except InvalidOperation:  # Not a number at all.
+    return _quote(touch if is_whole(touch) else None, symbol, as_of)
+
+
+def _quote(whole: Touch | AskedTouch | None, symbol: str, as_of: datetime) -> Quote | None:
+    if whole is None:
         return None
-    if not (is_whole and touch.bid_quantity and touch.ask_quantity):
-        return None
-    return Quote(symbol, bid, ask, bid, as_of, "binance")
+    return Quote(symbol, whole.bid, whole.ask, whole.bid, as_of, "binance")
 
 
 class BinancePrices:
@@ -152,7 +167,7 @@ class BinancePrices:
             return None
         newest = self._stream.newest.get(code)
         if newest is not None and _ZERO_TIME <= self._clock() - newest[1] <= _FRESH_FOR:
-            return checked(newest[0], symbol, newest[1])
+            return _quote(newest[0], symbol, newest[1])
         return await self._asked(symbol, code)
 
     def path(self, symbol: str, start: datetime, end: datetime) -> Sequence[Quote]:
@@ -170,7 +185,7 @@ class BinancePrices:
             return None
         if self._client is None:
             self._client = wire.http_client(self._hosts.rest, _REST_ANSWER_S)
-        target = f"/api/v3/ticker/bookTicker?symbol={percent_encoded(code)}"
+        target = f"/api/v3/ticker/bookTicker?symbol={percent_encoded(code, errors='replace')}"
         before = self._stream.newest.get(code)
         try:
             answer = await wire.request(self._client, "GET", target)
@@ -181,15 +196,16 @@ class BinancePrices:
             return None
         try:
             touch = _decode_asked(answer.body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            whole = touch if is_whole(touch) else None
+        except _NOT_UNDERSTOOD:
             return None
         # A stream of a name that nobody has stays silent for ever: only what exists is asked for.
         self._stream.want(code)
         newest = self._stream.newest.get(code)
         if newest is None or newest is before:
-            newest = touch, self._clock()
+            newest = whole, self._clock()
             self._stream.newest[code] = newest
-        return checked(newest[0], symbol, newest[1])
+        return _quote(newest[0], symbol, newest[1])
 
     def _is_silenced(self) -> bool:
         return self._not_before is not None and self._clock() < self._not_before
@@ -198,11 +214,16 @@ class BinancePrices:
         if answer.status in (403, 418, 429):
             text = answer.headers.get("retry-after", "")
             told = text.isascii() and text.isdigit() and len(text) < 7
-            self._not_before = self._clock() + (timedelta(seconds=int(text)) if told else _WAIT)
+            wait = max(timedelta(seconds=int(text)), _WAIT_AT_LEAST) if told else _WAIT
+            self._not_before = self._clock() + wait
 
 
 class _Stream:
-    """One connection to the market streams, as long as something is wanted."""
+    """One connection to the market streams, as long as something is wanted.
+
+    Attributes:
+        newest: each book's last touch and when it came; None: it was crossed or one-sided.
+    """
 
     def __init__(self, url: str, clock: Clock) -> None:
         self._url = f"{url}/ws"
@@ -212,7 +233,7 @@ class _Stream:
         self._closing = asyncio.Event()
         self._ids = count(1)
         self._task: asyncio.Task[None] | None = None
-        self.newest: dict[str, tuple[Touch | AskedTouch, datetime]] = {}
+        self.newest: dict[str, tuple[Touch | AskedTouch | None, datetime]] = {}
 
     def want(self, code: str) -> None:
         """Ask for one book's touch from now on."""
@@ -264,11 +285,11 @@ class _Stream:
         """Keep one message; say whether the connection goes on."""
         try:
             touch = decode_touch(frame)
+            self.newest[touch.code] = touch if is_whole(touch) else None, self._clock()
         except msgspec.ValidationError:
             return not _is_shutdown(frame)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except _NOT_UNDERSTOOD:
             return False
-        self.newest[touch.code] = (touch, self._clock())
         return True
 
     async def _subscribe(self, socket: ClientConnection) -> None:
@@ -294,8 +315,10 @@ class _Stream:
 def _is_shutdown(frame: bytes) -> bool:
     try:
         told = _decode_control(frame)
-    except msgspec.DecodeError:
+    except msgspec.ValidationError:
         return False
+    except _NOT_UNDERSTOOD:
+        return True
     return "serverShutdown" in (told.kind, (told.event or {}).get("e"))
 
 

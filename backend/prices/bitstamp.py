@@ -30,6 +30,7 @@ ANSWER_S = 3.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MOST_SYMBOLS = 500  # Two channels each; a connection bears 1,024.
 _RECONNECT = "bts:request_reconnect"
+LEAST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=1), timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,14 @@ def simulator_at(*addresses: str) -> Addresses:
     return Addresses(*addresses)
 
 
+def pause_after(answer: wire.Answer) -> timedelta:
+    """Return how long to send nothing after an HTTP 429, at least 1 s and at most 10 min."""
+    told = answer.headers.get("retry-after", "")
+    is_number = told.isascii() and told.isdigit() and len(told) <= 6
+    asked = timedelta(seconds=int(told)) if is_number else LEAST_PAUSE
+    return min(max(asked, LEAST_PAUSE), _LONGEST_PAUSE)
+
+
 def open_source(argument: str, clock: Clock, seed: int) -> "BitstampPrices":
     """Return the quotes of one environment; nothing is opened before the first question."""
     name = f"{SOURCE}:{argument}" if argument else SOURCE
@@ -121,6 +130,7 @@ class BitstampPrices:
 
     Args:
         spend: called before each REST request; raises RateLimited when there is no room.
+        wait_until: told when the exchange wants no request before a moment.
     """
 
     replayable = False
@@ -131,12 +141,16 @@ class BitstampPrices:
         addresses: Addresses,
         clock: Clock,
         spend: Callable[[], None] | None = None,
+        wait_until: Callable[[datetime], None] | None = None,
+        *,
         name: str = SOURCE,
     ) -> None:
         self.name = name
         self._addresses = addresses
         self._clock = clock
         self._spend = spend
+        self._tell_pause = wait_until
+        self._not_before: datetime | None = None
         self._client = wire.http_client(addresses.rest, ANSWER_S)
         self._touches: dict[str, _Touch] = {}
         self._last: dict[str, Decimal] = {}
@@ -149,7 +163,7 @@ class BitstampPrices:
         code = code_of(symbol)
         await self._want(code)
         touch = self._touches.get(code)
-        if touch is None or self._clock() - touch.received > FRESH:
+        if touch is None or not timedelta() <= self._clock() - touch.received <= FRESH:
             touch = await self._ask(code)
         if touch is None:
             return None
@@ -164,23 +178,31 @@ class BitstampPrices:
         """End the stream and let go of connections."""
         if self._reader is not None:
             self._reader.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._reader
+            await asyncio.gather(self._reader, return_exceptions=True)
             self._reader = None
         await self._client.aclose()
 
     # --- the question over REST ---
 
     async def _ask(self, code: str) -> _Touch | None:
+        if self._not_before is not None and self._clock() < self._not_before:
+            return None
         try:
             if self._spend is not None:
                 self._spend()
             answer = await wire.request(self._client, "GET", f"/api/v2/order_book/{code}/")
         except (ExchangeUnavailable, OutcomeUnknown, RateLimited):
             return None
+        if answer.status == 429:
+            self._wait(pause_after(answer))
         if answer.status != 200:
             return None
         return self._take_book(code, answer.body)
+
+    def _wait(self, pause: timedelta) -> None:
+        self._not_before = self._clock() + pause
+        if self._tell_pause is not None:
+            self._tell_pause(self._not_before)
 
     # --- the stream ---
 
@@ -219,7 +241,7 @@ class BitstampPrices:
             async for message in socket:
                 if self._take(message):
                     return
-        except ConnectionClosed:
+        except (ConnectionClosed, UnicodeDecodeError, RecursionError):
             pass  # As bad as the quiet end that is dealt with below.
         finally:
             self._socket = None
@@ -228,7 +250,11 @@ class BitstampPrices:
             raise ExchangeUnavailable("the socket broke soon after it was opened")
 
     def _take(self, message: str | bytes) -> bool:
-        """Take one frame; return whether the exchange asks to come back on a new socket."""
+        """Take one frame; return whether the exchange asks to come back on a new socket.
+
+        Raises:
+            UnicodeDecodeError, RecursionError: it is garbled: the connection is of no use.
+        """
         with suppress(msgspec.DecodeError):  # What is not understood is no quote.
             frame = _frame_of(message)
             kind, _, code = frame.channel.rpartition("_")
@@ -250,7 +276,7 @@ class BitstampPrices:
         try:
             book = _book_of(body)
             told = _EPOCH + timedelta(microseconds=int(book.microtimestamp))
-        except (msgspec.DecodeError, ValueError, OverflowError):
+        except (ValueError, OverflowError, RecursionError):  # DecodeError is a ValueError.
             return None
         if not book.bids or not book.asks:
             return None

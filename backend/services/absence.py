@@ -15,7 +15,8 @@ from datetime import datetime, timedelta
 from backend.database import Transaction
 from backend.domain.clock import to_row
 from backend.domain.errors import NO_ANSWER, RateLimited
-from backend.domain.order import UNSETTLED, Fill, OrderReport, OrderState
+from backend.domain.order import UNSETTLED, Fill, OrderReport
+from backend.domain.trade import is_trade_id
 from backend.exchanges import Exchange
 from backend.services import Desk, log, settle
 from backend.services.execution import request_cancel, take_report
@@ -88,15 +89,21 @@ async def look_up(
         # A cancel asked for while the order was not to be found is asked for again now.
         if order.cancel_requested_at is not None and order.state in UNSETTLED:
             await request_cancel(exchange, order.trade_id, symbol, found.exchange_order_id)
-    elif await _counts(desk, exchange, order, asked_at):
+    elif await _counts(desk, exchange, order, asked_at, await exchange.now()):
         if order.state in UNSETTLED:
             await _judge(desk, account, exchange, order, symbol, history)
         else:
             await _lost(desk, account, order)
 
 
-async def _counts(desk: Desk, exchange: Exchange, order: OrderRow, asked_at: datetime) -> bool:
-    """Count a "not found" that is evidence. Returns whether there are enough of them."""
+async def _counts(
+    desk: Desk, exchange: Exchange, order: OrderRow, asked_at: datetime, answered_at: datetime
+) -> bool:
+    """Count a "not found" that is evidence. Returns whether there are enough of them.
+
+    Validity is judged by when it was asked for; the next one must be asked for long enough
+    after this answer came, or both could tell of one blind moment.
+    """
     rules = exchange.capabilities
     if asked_at <= order.valid_until + rules.absence_margin:
         return False
@@ -106,7 +113,7 @@ async def _counts(desk: Desk, exchange: Exchange, order: OrderRow, asked_at: dat
     answers = order.not_found + 1
     await desk.database.write(
         lambda tx: orders.update(
-            tx, order.trade_id, not_found=answers, looked_up_at=to_row(asked_at)
+            tx, order.trade_id, not_found=answers, looked_up_at=to_row(answered_at)
         )
     )
     return answers >= rules.absence_answers
@@ -136,7 +143,12 @@ async def _judge(
             # The look-ups missed it: the history is evidence all the same.
             await take_report(desk, account, exchange, report, "history")
             return
-    others = {r.exchange_order_id for r in recorded if _is_anothers(r, trade)}
+    twins = [report for report in recorded if _could_be(report, trade)]
+    if twins:
+        doubt = f"order {twins[0].exchange_order_id} could be this one under another id"
+        await desk.database.write(lambda tx: settle.incident(tx, account, trade, doubt))
+        return
+    others = {report.exchange_order_id for report in recorded}
     others |= await desk.database.read(lambda tx: _followed(tx, account, trade))
     doubtful = [f for f in fills if f.side == trade.side and f.exchange_order_id not in others]
     ids = [(f.exchange_order_id, f.exchange_fill_id) for f in doubtful]
@@ -167,17 +179,14 @@ def _followed(tx: Transaction, account: Account, trade: Trade) -> set[str]:
     }
 
 
-def _is_anothers(report: OrderReport, trade: Trade) -> bool:
-    """Say whether a recorded order is surely not this trade's, though fills of it are unbooked.
+def _could_be(report: OrderReport, trade: Trade) -> bool:
+    """Say whether a recorded order asks for the same as this trade under an id that is not ours.
 
-    Who cancels an order may rename it, on some exchanges: one that was cancelled and asks
-    for the same could be ours under another id.
+    Who cancels an order may rename it, and an exchange may lose an id: nobody but the
+    operator can tell such an order from one that a person placed.
     """
-    if report.client_order_id == trade.id:
-        return False
-    renamed = report.state in (OrderState.CANCELLED, OrderState.EXPIRED)
     same = (report.side, report.quantity) == (trade.side, trade.quantity)
-    return not (renamed and same)
+    return same and not is_trade_id(report.client_order_id)
 
 
 async def _lost(desk: Desk, account: Account, order: OrderRow) -> None:

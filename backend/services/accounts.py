@@ -123,7 +123,7 @@ async def delete(desk: Desk, actor: str, account: Account) -> dict[str, Any]:
         )
 
     await desk.database.write(body)
-    await desk.disconnect(account)
+    await desk.connections.drop(account.number)
     return {"account_id": account.id, "deleted": True}
 
 

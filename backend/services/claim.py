@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from backend.database import Transaction
 from backend.domain import ledger as arithmetic
-from backend.domain.clock import elapsed_s
+from backend.domain.clock import elapsed_s, to_row
 from backend.domain.errors import (
     AwaitingApproval,
     ExecError,
@@ -19,17 +19,18 @@ from backend.domain.errors import (
     Refused,
     Unauthorised,
 )
-from backend.domain.money import ZERO
+from backend.domain.money import ZERO, to_text
 from backend.domain.order import Order, OrderType, Side
 from backend.domain.quote import Quote
 from backend.domain.trade import CancelReason, TradeStatus
+from backend.journal import Dispatch
 from backend.risk import RiskView, resolve_limits, run
 from backend.services import Desk, planning, views
 from backend.services.expiry import end_plan, expire_due
 from backend.services.lookup import not_pending, visible
 from backend.services.planning import Facts, Pricing
 from backend.services.trading import refuse_if_blocked, refuse_new_risk
-from backend.store import audit, ledger, orders, tokens, trades
+from backend.store import audit, ledger, orders, restored, tokens, trades
 from backend.store.accounts import Account
 from backend.store.tokens import Token
 from backend.store.trades import Trade
@@ -37,9 +38,14 @@ from backend.store.trades import Trade
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A won claim: the order to send, and when it was won on the suspension-proof clock."""
+    """A won claim: the order to send, and when it was won on the suspension-proof clock.
+
+    Attributes:
+        dispatch: what the send journal is told before a byte leaves.
+    """
 
     order: Order
+    dispatch: Dispatch
     account: Account
     at: datetime
     elapsed_s: float
@@ -223,7 +229,7 @@ def _write_claim(
         total = view.daily_notional + trade.notional
         day = planning.today(tx.now)
         trades.set_daily_notional(tx, account.number, caller.principal, day, total)
-    audit.append(
+    seq, digest = audit.append(
         tx,
         "trade.claimed",
         caller.principal,
@@ -233,4 +239,15 @@ def _write_claim(
         sign_time=order.sign_time.isoformat(),
         valid_until=order.valid_until.isoformat(),
     )
-    return Claimed(order, account, tx.now, elapsed_s())
+    holds = {h.currency: to_text(h.reserved) for h in ledger.holds(tx, trade.id)}
+    dispatch = Dispatch(
+        seq,
+        digest,
+        trade.id,
+        account.id,
+        to_row(order.sign_time),
+        to_row(order.valid_until),
+        restored.trade_row(tx, trade.id),
+        holds,
+    )
+    return Claimed(order, dispatch, account, tx.now, elapsed_s())

@@ -4,6 +4,7 @@
 |---------|-------------------|---------------------------------|------------------------------|
 | prepare | plan `pending`    | the plan lives until it expires | nothing was written          |
 | claim   | plan `pending`    | before COMMIT: as above         | one UPDATE wins              |
+| journal | order `sending`   | looked up by id, not re-sent    | a line more says no more     |
 | send    | order `sending`   | looked up by id, not re-sent    | 1 s gate, then `valid_until` |
 | settle  | order `sending`   | looked up, booked then          | idempotent, see `settle`     |
 
@@ -11,10 +12,10 @@ From before the claim the work runs in a task the server owns: the request await
 for a while, and going away does not stop it.
 """
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from backend import wire
 from backend.database import Transaction
 from backend.domain.clock import elapsed_s
 from backend.domain.errors import (
@@ -38,6 +39,8 @@ from backend.store.tokens import Token
 
 ANSWER_WITHIN_S = 10.0
 SEND_WITHIN_S = 1.0
+# An adapter that still has to connect for an order gives up after this: pool, TCP and TLS.
+CONNECT_WITHIN_S = 3 * wire.ORDER_CONNECT_S
 _AT_ONCE = (TimeInForce.IOC, TimeInForce.FOK)
 
 
@@ -94,6 +97,7 @@ async def _execute(desk: Desk, caller: Token, trade_id: str) -> None:
         )
     exchange = await desk.exchange(account)
     facts = await planning.gather(desk, account, trade.symbol, trade.side)
+    desk.journal.make_ready()
     with market.unanswered():
         sign_time = await exchange.prepare()
     claimed = await desk.database.write(
@@ -103,7 +107,7 @@ async def _execute(desk: Desk, caller: Token, trade_id: str) -> None:
         raise claimed
     log.info("trade.claimed", trade_id=trade_id, account_id=account.id, principal=caller.principal)
     try:
-        await _send(desk, exchange, replace(claimed, elapsed_s=elapsed_s()))
+        await _send(desk, exchange, claimed)
     except Refused as error:
         # The order may have left, and its row says so: reconcile settles it.
         log.error("settle.held_up", trade_id=trade_id, detail=error.detail)
@@ -112,6 +116,8 @@ async def _execute(desk: Desk, caller: Token, trade_id: str) -> None:
 async def _send(desk: Desk, exchange: Exchange, claimed: Claimed) -> None:
     """Send once, and settle what comes back. No transaction is open here."""
     account, order = claimed.account, claimed.order
+    if not await _is_journalled(desk, claimed):
+        return
     if _too_late(desk, claimed):
         await desk.database.write(
             lambda tx: settle.not_sent(tx, account, order.client_order_id, "the 1 s gate"),
@@ -130,15 +136,27 @@ async def _send(desk: Desk, exchange: Exchange, claimed: Claimed) -> None:
             lambda tx: settle.not_sent(tx, account, order.client_order_id, why)
         )
     except OutcomeUnknown as error:
-        why = error.detail
+        why, named = error.detail, error.facts.get("order_id")
         await desk.database.write(
-            lambda tx: settle.unknown(tx, account, order.client_order_id, why)
+            lambda tx: settle.unknown(tx, account, order.client_order_id, why, named)
         )
     else:
         await take_report(desk, account, exchange, report, "submit")
         if report.state not in FINAL and order.terms.time_in_force in _AT_ONCE:
             # It cannot rest, and the answer did not say how it ended.
             await _look_once(desk, account, exchange, report)
+
+
+async def _is_journalled(desk: Desk, claimed: Claimed) -> bool:
+    """Tell the journal, and say whether it is there: without it nothing leaves."""
+    try:
+        desk.journal.append(claimed.dispatch)
+    except Refused as error:
+        why, trade_id = error.detail, claimed.order.client_order_id
+        log.error("journal.failed", trade_id=trade_id, detail=why)
+        await desk.database.write(lambda tx: settle.not_sent(tx, claimed.account, trade_id, why))
+        return False
+    return True
 
 
 def _too_late(desk: Desk, claimed: Claimed) -> bool:

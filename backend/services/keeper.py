@@ -16,7 +16,7 @@ from backend.domain.errors import NO_ANSWER, ExecError, Refused
 from backend.services import Desk, log, metadata
 from backend.services.execution import take_report
 from backend.services.expiry import sweep
-from backend.services.reconcile import forget_trouble, note_outcome, reconcile, reconcile_all
+from backend.services.reconcile import forget_deleted, note_outcome, reconcile, reconcile_all
 from backend.store import accounts, controls
 from backend.store.accounts import Account
 
@@ -78,6 +78,7 @@ class Keeper:
                     await self._follow_streams()
                 else:
                     await self._end_streams()
+                    await self._forget_deleted()
                 self._desk.trouble.pop("keeper", None)
             except ExecError as error:
                 log.warning("keeper.held_up", detail=error.detail)
@@ -91,7 +92,14 @@ class Keeper:
             await desk.database.write(sweep)
             await desk.markets.refresh_due(await self._sources())
             await reconcile_all(desk)
+        else:
+            await self._forget_deleted()
         return mine
+
+    async def _forget_deleted(self) -> None:
+        """Close what another process deleted: without the lease there are connections as well."""
+        known = await self._desk.database.read(accounts.all_accounts)
+        await forget_deleted(self._desk, known)
 
     async def _take_lease(self) -> bool:
         desk = self._desk
@@ -109,7 +117,7 @@ class Keeper:
         """Reconcile each account on its own: a slow exchange holds up no other."""
         desk = self._desk
         known = await desk.database.read(accounts.all_accounts)
-        forget_trouble(desk, known)
+        await forget_deleted(desk, known)
         for account in known:
             running = self._rounds.get(account.number)
             if running is None or running.done():

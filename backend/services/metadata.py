@@ -21,6 +21,7 @@ from backend.store.accounts import Account
 
 REFRESH_EVERY = timedelta(days=1)
 _RETRY_AFTER = timedelta(minutes=5)
+_PAUSE = timedelta(seconds=10)
 
 Key = tuple[str, str]
 
@@ -45,6 +46,8 @@ class Markets:
         self._markets: dict[Key, Market] = {}
         self._metadata: dict[Key, Metadata] = {}
         self._next: dict[Key, datetime] = {}
+        self._failed: dict[Key, tuple[datetime, str]] = {}
+        self._foreign: dict[Key, str] = {}
         # Whoever finds nothing waits for the one who is fetching it.
         self._taking: defaultdict[Key, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -87,12 +90,19 @@ class Markets:
         async with self._taking[key]:
             if found := await self._stored(key):
                 return found
+            self._refuse_again(key)
             try:
                 return await self._fetch(key)
             except (*NO_ANSWER, ValueError) as error:
-                raise ExchangeUnavailable(
-                    f"the rules of {exchange} ({environment}) could not be fetched: {error}"
-                ) from error
+                why = f"the rules of {exchange} ({environment}) could not be fetched: {error}"
+                self._failed[key] = self.context.clock(), why
+                raise ExchangeUnavailable(why) from error
+
+    def _refuse_again(self, key: Key) -> None:
+        """Say a fresh failure again without asking again."""
+        failed = self._failed.get(key)
+        if failed and timedelta() <= self.context.clock() - failed[0] < _PAUSE:
+            raise ExchangeUnavailable(failed[1])
 
     async def refresh(self, exchange: str, environment: str) -> Metadata:
         """Fetch the documents and keep them if they are good.
@@ -111,12 +121,15 @@ class Markets:
         known = self._metadata.get(key)
         if found is None or (known is not None and known.version == found.version):
             return known
+        if self._foreign.get(key) == found.version:
+            return known
         market = self.market(*key)
         try:
             self._metadata[key] = await asyncio.to_thread(
                 market.read_metadata, found.content, found.fetched_at
             )
         except ValueError as error:  # Another version of this program understood it.
+            self._foreign[key] = found.version
             log.warning("metadata.not_understood", source=":".join(key), error=str(error))
         return self._metadata.get(key)
 

@@ -26,8 +26,9 @@ from backend.domain.errors import (
 from backend.domain.money import ZERO
 from backend.domain.secret import Credentials
 from backend.exchanges import AccountKey, Balance, ExchangeModule, Identity, is_real
-from backend.services import Desk, account_key, common_settings, metadata, tokens, vault
+from backend.services import Desk, common_settings, metadata, tokens, vault
 from backend.services.accounts import NAME, check_limits, keep_balances
+from backend.services.connections import account_key
 from backend.store import accounts, audit, ledger
 from backend.store.accounts import Account
 
@@ -239,14 +240,14 @@ async def set_credentials(
         return {**accounts.public(changed), "credential_version": changed.credential_version}
 
     shown = await desk.database.write(body)
-    await desk.disconnect(account)
+    await desk.connections.drop(account.number)
     return shown
 
 
 async def _probe(desk: Desk, key: AccountKey) -> tuple[Identity, Sequence[Balance]]:
     """Ask the exchange whose key this is, and what the account holds."""
     try:
-        connected = await desk.connect(key)
+        connected = await desk.connections.connect(key)
     except ValueError as error:
         raise Refused(_without_secrets(str(error), key.credentials)) from None
     try:

@@ -228,7 +228,7 @@ def risk_view(
         own: what the trade itself holds, by currency: it counts as free.
     """
     free = {
-        currency: _free(tx, account, currency) + own.get(currency, ZERO)
+        currency: spendable(tx, account, currency) + own.get(currency, ZERO)
         for currency in (pricing.reserved or {})
     }
     rule = facts.instrument
@@ -299,7 +299,7 @@ def _busy(tx: Transaction, account: Account, instrument: Instrument) -> _Busy:
     return replace(busy, orders=len(here), stops=len(stops), base=owned + bought)
 
 
-def _free(tx: Transaction, account: Account, currency: str) -> Decimal:
+def spendable(tx: Transaction, account: Account, currency: str) -> Decimal:
     """Return what is free by our books and, on a real exchange, by its own word as well."""
     ours = ledger.funds(tx, account.number, currency).free
     if account.environment == "paper":

@@ -11,7 +11,7 @@ from backend.domain.clock import to_et
 from backend.domain.instrument import Instrument
 from backend.domain.ledger import Position
 from backend.domain.money import ZERO, padded, shown
-from backend.services import Desk, market, views
+from backend.services import Desk, market, planning, views
 from backend.services.lookup import sweep_if_due
 from backend.services.views import money
 from backend.store import accounts, ledger, orders, trades
@@ -62,6 +62,7 @@ class _Rows:
     pending: list[dict[str, Any]]
     working: list[dict[str, Any] | None]
     now: datetime
+    spendable: Decimal
 
 
 def _read(tx: Transaction, account: Account) -> _Rows:
@@ -75,6 +76,7 @@ def _read(tx: Transaction, account: Account) -> _Rows:
             for order in orders.live(tx, account.number)
         ],
         tx.now,
+        planning.spendable(tx, account, account.currency),
     )
 
 
@@ -109,7 +111,7 @@ async def _compute(desk: Desk, account: Account) -> dict[str, Any]:
         "environment": account.environment,
         "currency": account.currency,
         "balance": money(cash.total),
-        "buying_power": money(cash.free),
+        "buying_power": money(rows.spendable),
         "reserved": money(cash.held),
         "equity": None if unvalued else money(sum(values, ZERO)),
         "realized_pnl": realized_pnl,

@@ -20,7 +20,7 @@ from datetime import timedelta
 
 from backend.database import Transaction
 from backend.domain.clock import to_row
-from backend.domain.errors import ExecError, RateLimited
+from backend.domain.errors import NO_ANSWER, ExecError, RateLimited
 from backend.domain.money import ZERO, stored, to_text
 from backend.domain.order import UNSETTLED, OrderReport
 from backend.domain.trade import CancelReason, is_trade_id
@@ -44,7 +44,7 @@ _WATCH_ABSENT = timedelta(minutes=5)
 async def reconcile_all(desk: Desk) -> None:
     """Reconcile every account once. One account's trouble stops no other."""
     known = await desk.database.read(accounts.all_accounts)
-    forget_trouble(desk, known)
+    await forget_deleted(desk, known)
     ended = await asyncio.gather(
         *(reconcile(desk, account) for account in known), return_exceptions=True
     )
@@ -52,20 +52,27 @@ async def reconcile_all(desk: Desk) -> None:
         note_outcome(desk, account, error)
 
 
-def forget_trouble(desk: Desk, known: Sequence[Account]) -> None:
-    """Forget what failed with accounts that are not there any more."""
-    for gone in desk.trouble.keys() - {"keeper"} - {account.id for account in known}:
+async def forget_deleted(desk: Desk, known: Sequence[Account]) -> None:
+    """Forget accounts that are not there any more: another process may have deleted them."""
+    await desk.connections.keep_only(account.number for account in known)
+    ids = {account.id for account in known}
+    for gone in desk.trouble.keys() - {"keeper"} - ids:
         del desk.trouble[gone]
+    for gone in desk.silent.keys() - ids:
+        del desk.silent[gone]
 
 
 def note_outcome(desk: Desk, account: Account, error: BaseException | None) -> None:
     """Tell how a round of `reconcile` ended."""
     if error is None:
         desk.trouble.pop(account.id, None)
+        desk.silent.pop(account.id, None)
     elif isinstance(error, RateLimited):
         log.info("reconcile.paused", account_id=account.id, detail=error.detail)
     elif isinstance(error, ExecError):
-        log.warning("reconcile.no_answer", account_id=account.id, detail=error.detail)
+        if desk.silent.get(account.id) != error.detail:  # Once, not each second.
+            log.warning("reconcile.no_answer", account_id=account.id, detail=error.detail)
+        desk.silent[account.id] = error.detail
     else:
         log.error("reconcile.failed", account_id=account.id, error=repr(error))
         desk.trouble[account.id] = repr(error)
@@ -79,7 +86,12 @@ async def reconcile(desk: Desk, account: Account, *, whole: bool = False) -> Non
     """
     live = await desk.database.read(lambda tx: orders.live(tx, account.number))
     exchange = await desk.exchange(account)
-    await _look_up_unsettled(desk, account, exchange, live, whole)
+    try:
+        await _look_up_unsettled(desk, account, exchange, live, whole)
+    except RateLimited:
+        # A cancel has room of its own, whatever look-ups have used up.
+        await _repeat_cancels(desk, exchange, live)
+        raise
     last, now = desk.polled.get(account.number), desk.clock()
     working = [order for order in live if order.state not in UNSETTLED]
     if whole or last is None or now - last >= exchange.capabilities.poll_every:
@@ -120,6 +132,18 @@ async def _look_up_unsettled(
             looked.pop(order.trade_id, None)
 
 
+async def _repeat_cancels(desk: Desk, exchange: Exchange, live: list[OrderRow]) -> None:
+    """Ask again for the cancels that were asked for, no more often than for a look-up."""
+    now, every = desk.clock(), exchange.capabilities.look_up_every
+    for order in live:
+        key = f"cancel {order.trade_id}"
+        recent = key in desk.looked and now - desk.looked[key] < every
+        if order.cancel_requested_at is not None and order.exchange_order_id and not recent:
+            desk.looked[key] = now
+            symbol = await symbol_of(desk, order)
+            await request_cancel(exchange, order.trade_id, symbol, order.exchange_order_id)
+
+
 async def _is_unsettled(desk: Desk, order: OrderRow) -> bool:
     after = await desk.database.read(lambda tx: orders.get(tx, order.trade_id))
     return after.state in UNSETTLED
@@ -128,7 +152,14 @@ async def _is_unsettled(desk: Desk, order: OrderRow) -> bool:
 async def _adopt(desk: Desk, account: Account, exchange: Exchange, history: History) -> None:
     symbols = {await symbol_of(desk, order) for order in history.wanted}
     for symbol in sorted(symbols):
-        for report in await history.orders(symbol):
+        try:
+            recorded = await history.orders(symbol)
+        except RateLimited:
+            raise
+        except NO_ANSWER as error:  # Each order is asked for by itself then.
+            log.info("history.no_evidence", symbol=symbol, detail=error.detail)
+            continue
+        for report in recorded:
             if is_trade_id(report.client_order_id):
                 await take_report(desk, account, exchange, report, "history")
 
@@ -141,7 +172,13 @@ async def _watch_absent(desk: Desk, account: Account, exchange: Exchange, seen: 
         if order.trade_id in seen:
             continue
         symbol = await symbol_of(desk, order)
-        found = await exchange.find(order.trade_id, symbol, order.exchange_order_id)
+        try:
+            found = await exchange.find(order.trade_id, symbol, order.exchange_order_id)
+        except RateLimited:
+            raise
+        except NO_ANSWER as error:
+            log.info("look_up.no_evidence", trade_id=order.trade_id, detail=error.detail)
+            continue
         if found is not None:
             await take_report(desk, account, exchange, found, "look-up")
 
@@ -156,18 +193,23 @@ async def _follow_working(
     """
     seen: set[str] = set()
     history = History(exchange, ())
-    for report in await exchange.open_orders():
+    try:
+        told = await exchange.open_orders()
+    except RateLimited:
+        await _repeat_cancels(desk, exchange, working)
+        raise
+    for report in told:
         if not is_trade_id(report.client_order_id):
             continue  # Somebody traded by hand: tolerated, never attached.
         seen.add(report.client_order_id)
         if not await _is_foreign(desk, account, report):
             await take_report(desk, account, exchange, report, "look-up")
+    flagged = [o for o in working if o.cancel_requested_at is not None and o.trade_id in seen]
+    for order in flagged:  # All of them before any look-up, which may find the budget spent.
+        symbol = await symbol_of(desk, order)
+        await request_cancel(exchange, order.trade_id, symbol, order.exchange_order_id)
     for order in working:
-        if order.trade_id not in seen:
-            await look_up(desk, account, exchange, order, history)
-        elif order.cancel_requested_at is not None:
-            symbol = await symbol_of(desk, order)
-            await request_cancel(exchange, order.trade_id, symbol, order.exchange_order_id)
+        if order.trade_id not in seen or order in flagged:
             await look_up(desk, account, exchange, order, history)
     return seen
 
@@ -295,7 +337,11 @@ def _judge(tx: Transaction, account: Account, wrong: list[str]) -> None:
     before = tx.value("SELECT value FROM meta WHERE key = ?", (key,)) or ""
     tx.execute("DELETE FROM meta WHERE key = ?", (key,))
     lasting = [one for one in wrong if one in before.split(", ")]
-    if lasting and account.settings.get(ON_DIFFERENCE) == "adjust":
+    # While something else is wrong, or an order is not to be found, nothing is explained away.
+    doubtful = accounts.by_number(tx, account.number).break_reason is not None or any(
+        order.not_found for order in orders.live(tx, account.number)
+    )
+    if lasting and account.settings.get(ON_DIFFERENCE) == "adjust" and not doubtful:
         _adjust(tx, account, lasting)
         wrong = [one for one in wrong if one not in lasting]
     if wrong:

@@ -21,9 +21,10 @@ from backend.domain.money import ZERO, padded, to_text
 from backend.domain.order import OrderState
 from backend.domain.trade import CancelReason, FailReason, TradeStatus, is_trade_id
 from backend.exchanges import Exchange
-from backend.services import Desk, account_key, market
+from backend.services import Desk, market
 from backend.services.absence import symbol_of
 from backend.services.accounts import keep_balances
+from backend.services.connections import account_key
 from backend.services.expiry import cancel_pending
 from backend.store import accounts, audit, ledger, orders, trades
 from backend.store.accounts import Account
@@ -134,6 +135,11 @@ async def _refuse_known(
         may_come = now <= order.valid_until + exchange.capabilities.absence_margin
         if (found is not None or may_come) and order.trade_id not in known:
             known.append(order.trade_id)
+    last = await desk.database.read(lambda tx: orders.newest_filled(tx, account.number))
+    if last is not None and not known:
+        symbol = await symbol_of(desk, last)
+        if await exchange.find(last.trade_id, symbol, last.exchange_order_id) is not None:
+            known.append(last.trade_id)
     if known:
         raise Refused(
             f"{account.exchange} knows {', '.join(known[:3])}, or may still take it: it was not "

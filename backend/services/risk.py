@@ -8,14 +8,14 @@ from typing import Any
 
 from backend.database import Transaction
 from backend.domain.clock import from_row, to_et
-from backend.domain.errors import ExecError, Forbidden, NotFound, Refused
+from backend.domain.errors import NO_ANSWER, ExecError, Forbidden, NotFound, Refused
 from backend.domain.money import to_text
 from backend.domain.order import UNSETTLED, OrderState
 from backend.domain.trade import CancelReason
 from backend.risk import resolve_limits
 from backend.services import Desk, log, planning, settle, views
 from backend.services.approval import approval_threshold
-from backend.services.execution import SEND_WITHIN_S
+from backend.services.execution import CONNECT_WITHIN_S, SEND_WITHIN_S, take_report
 from backend.services.expiry import cancel_pending
 from backend.services.lookup import visible
 from backend.services.orders import ask_for_cancel, flag_cancel
@@ -107,7 +107,7 @@ def _live_orders(tx: Transaction, account: int, symbol: str | None) -> list[Orde
 async def _wait_until_sent(desk: Desk, trade_ids: Sequence[str]) -> None:
     """Wait until each has been sent or has passed the gate after which nobody may send it."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + SEND_WITHIN_S * 1.1
+    deadline = loop.time() + (SEND_WITHIN_S + CONNECT_WITHIN_S) * 1.1
     while loop.time() < deadline:
         states = await desk.database.read(
             lambda tx: [orders.get(tx, trade_id).state for trade_id in trade_ids]
@@ -225,6 +225,35 @@ def _limit_row(
     return row
 
 
+async def _ask_first(desk: Desk, caller: Token, trade_id: str) -> str:
+    """Return what the exchange says of an order before a hand ends it; refuse one it knows."""
+    trade, account = await desk.database.read(lambda tx: visible(tx, caller, trade_id))
+    order = await desk.database.read(lambda tx: orders.find(tx, trade_id))
+    if order is None or order.state not in UNSETTLED:
+        return ""  # Refused below, in better words.
+    try:
+        exchange = await desk.exchange(account)
+        now = await exchange.now()
+        found = await exchange.find(trade_id, trade.symbol, order.exchange_order_id)
+    except NO_ANSWER as error:
+        return f"no answer: {error.detail}"
+    margin = exchange.capabilities.absence_margin
+    if found is None and now <= order.valid_until + margin:
+        raise Refused(
+            f"the exchange can still take it until {to_et(order.valid_until + margin)}",
+            current_status=trade.status,
+            trade_id=trade_id,
+        )
+    if found is not None:
+        await take_report(desk, account, exchange, found, "look-up")
+        raise Refused(
+            "the exchange knows this order: it was settled as the exchange says",
+            "order_not_open",
+            trade_id=trade_id,
+        )
+    return "not found"
+
+
 async def settle_by_hand(
     desk: Desk, caller: Token, trade_id: str, outcome: str, reason: str
 ) -> dict[str, Any]:
@@ -234,11 +263,15 @@ async def settle_by_hand(
         outcome: `absent`. What was filled is never typed in: it is booked from the
             exchange's own report, which a look-up fetches.
 
+    The exchange is asked first: an order that it knows is settled as it says instead. Only
+    where it gives no answer the operator's word stands alone.
+
     Raises:
-        Refused: the order's outcome is not unknown.
+        Refused: the order's outcome is not unknown, or the exchange knows it.
     """
     if outcome != "absent":
         raise Refused("--as must be absent: fills are booked from the exchange's report only")
+    told = await _ask_first(desk, caller, trade_id)
 
     def body(tx: Transaction) -> dict[str, Any]:
         trade, account = visible(tx, caller, trade_id)
@@ -265,6 +298,7 @@ async def settle_by_hand(
             trade_id=trade_id,
             outcome=outcome,
             reason=reason,
+            exchange=told,
         )
         settle.absent(tx, account, trade_id, f"by hand: {reason}")
         return views.load(tx, trade_id)

@@ -58,7 +58,7 @@ def is_news(tx: Transaction, report: OrderReport) -> bool:
     order = orders.find(tx, report.client_order_id)
     if order is None:
         return False
-    if order.filled_quantity < report.filled_quantity:
+    if order.filled_quantity < report.filled_quantity or order.not_found:
         return True
     if order.state in FINAL and order.state not in _NOT_THERE and not report.fills:
         return False
@@ -82,7 +82,11 @@ def report(tx: Transaction, account: Account, news: OrderReport, source: str) ->
     if order is None or order.account != account.number:
         return Settled()
     trade = trades.get(tx, order.trade_id)
-    if (news.symbol, news.side, news.quantity) != (trade.symbol, trade.side, trade.quantity):
+    same = (news.symbol, news.side) == (trade.symbol, trade.side)
+    if same and news.quantity < trade.quantity:
+        # Some exchanges add an order up from its parts, and a part may lag behind the rest.
+        return Settled()
+    if not same or news.quantity != trade.quantity:
         incident(tx, account, trade, "the exchange has another order under its id")
         return Settled(True)
     new_fills = [fill for fill in news.fills if _book(tx, account, trade, fill)]
@@ -95,7 +99,9 @@ def report(tx: Transaction, account: Account, news: OrderReport, source: str) ->
         return _after_the_end(tx, account, trade, order, news, source, new_fills, missing)
     moved, status = _advance(tx, trade, order, news, missing)
     if new_fills or moved:
-        touch = accounts.touch_postings if new_fills else accounts.touch_ledger
+        # An end lets go what the exchange had locked: what it holds is asked for again.
+        ended = bool(new_fills) or moved in FINAL
+        touch = accounts.touch_postings if ended else accounts.touch_ledger
         touch(tx, account.number)
         _audit(tx, account, source, order, moved, status, news, new_fills)
     return Settled(bool(new_fills or moved), fills_missing=missing)
@@ -117,9 +123,20 @@ def absent(tx: Transaction, account: Account, trade_id: str, evidence: str) -> N
     _never_lived(tx, account, trade_id, OrderState.ABSENT, evidence)
 
 
-def unknown(tx: Transaction, account: Account, trade_id: str, why: str) -> None:
-    """Write down that nobody answered. The hold stays; reconcile looks it up."""
-    if orders.move(tx, trade_id, OrderState.UNKNOWN):
+def unknown(
+    tx: Transaction,
+    account: Account,
+    trade_id: str,
+    why: str,
+    exchange_order_id: str | None = None,
+) -> None:
+    """Write down that nobody answered. The hold stays; reconcile looks it up.
+
+    Args:
+        exchange_order_id: where the answer named it, though it proved nothing else.
+    """
+    named = {"exchange_order_id": exchange_order_id} if exchange_order_id else {}
+    if orders.move(tx, trade_id, OrderState.UNKNOWN, **named):
         accounts.touch_ledger(tx, account.number)
         audit.append(
             tx, "order.unknown", "system", account=account.number, trade_id=trade_id, why=why
@@ -134,7 +151,7 @@ def _never_lived(
     if order.filled_quantity or not orders.move(tx, trade_id, state, exchange_code=why[:200]):
         return
     _finish(tx, trades.get(tx, trade_id), order, state)
-    accounts.touch_ledger(tx, account.number)
+    accounts.touch_postings(tx, account.number)
     audit.append(
         tx, f"order.{state}", "system", account=account.number, trade_id=trade_id, why=why[:200]
     )

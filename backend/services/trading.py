@@ -210,7 +210,7 @@ def _new_trade(tx: Transaction, desk: Desk, draft: _Draft) -> Trade:
         notional = terms.quantity * pricing.worst_price * facts.rate
     threshold, wanted = needs_approval(tx, account, caller.principal, notional, draft.trade_id)
     ttl = desk.config.approval_ttl_s if wanted else desk.config.plan_ttl_s
-    cash = ledger.funds(tx, account.number, instrument.quote).free
+    cash = planning.spendable(tx, account, instrument.quote)
     quote = market.shown_quote(facts.quote, instrument.price_decimals)
     prices = (pricing.price, pricing.worst_price, pricing.band_bps)
     return Trade(

@@ -228,7 +228,7 @@ def touch_ledger(tx: Transaction, number: int) -> None:
 
 
 def touch_postings(tx: Transaction, number: int) -> None:
-    """As `touch_ledger`, and remember when money was last posted."""
+    """As `touch_ledger`, and remember when money was last posted, or let go at the exchange."""
     tx.execute(
         "UPDATE accounts SET ledger_version = ledger_version + 1, posted_at = ? WHERE id = ?",
         (to_row(tx.now), number),

@@ -20,8 +20,8 @@ def append(
     account: int | None = None,
     trade_id: str | None = None,
     **detail: Any,
-) -> None:
-    """Add one row to the chain.
+) -> tuple[int, str]:
+    """Add one row to the chain, and return its number and hash: the chain's head from now on.
 
     Args:
         event: `noun.verb`, such as `trade.claimed`.
@@ -29,8 +29,9 @@ def append(
         detail: facts as text, numbers of rows, lists and dicts of these; no secrets.
     """
     last = tx.row("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1")
+    seq: int = last["seq"] + 1 if last else 1
     row = {
-        "seq": last["seq"] + 1 if last else 1,
+        "seq": seq,
         "at": to_row(tx.now),
         "event": event,
         "actor": actor,
@@ -39,7 +40,15 @@ def append(
         "detail": to_json(detail),
         "previous": last["hash"] if last else GENESIS,
     }
-    tx.insert("audit", {**row, "hash": row_hash(row)})
+    digest = row_hash(row)
+    tx.insert("audit", {**row, "hash": digest})
+    return seq, digest
+
+
+def hash_of(tx: Transaction, seq: int) -> str | None:
+    """Return the hash of one row, or None: the chain is shorter."""
+    found = tx.value("SELECT hash FROM audit WHERE seq = ?", (seq,))
+    return None if found is None else str(found)
 
 
 def row_hash(row: Row | dict[str, Any]) -> str:

@@ -136,6 +136,7 @@ def absorb(
         filled_notional=order.filled_notional
         + sum((f.quantity * f.price for f in new_fills), ZERO),
         reported_quantity=max(order.reported_quantity, news.filled_quantity),
+        not_found=0,
     )
     if after != order:
         update(
@@ -145,6 +146,7 @@ def absorb(
             filled_quantity=to_text(after.filled_quantity),
             filled_notional=to_text(after.filled_notional),
             reported_quantity=to_text(after.reported_quantity),
+            not_found=0,
         )
     return after
 
@@ -157,6 +159,18 @@ def live(tx: Transaction, account: int) -> list[OrderRow]:
         (account,),
     )
     return [_order(row) for row in rows]
+
+
+def newest_filled(tx: Transaction, account: int) -> OrderRow | None:
+    """Return the account's newest final order that filled something since the exchange's reset."""
+    row = tx.row(
+        "SELECT o.* FROM fills f JOIN orders o ON o.trade_id = f.trade_id WHERE f.account = ?"
+        " AND f.exchange_order_id NOT LIKE 'before %'"
+        " AND o.state NOT IN ('sending', 'unknown', 'open', 'partially_filled')"
+        " ORDER BY f.booked_at DESC LIMIT 1",
+        (account,),
+    )
+    return _order(row) if row else None
 
 
 def absent_since(tx: Transaction, account: int, since: datetime) -> list[OrderRow]:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from backend.prices.binance import HOSTS, BinancePrices, checked, decode_touch
+from backend.prices.binance import HOSTS, BinancePrices, decode_touch
 from tests.bench.measure import ROOT, Figure
 from tests.bench.simulated import now
 
@@ -46,13 +46,11 @@ def recorded() -> list[bytes]:
 
 def _ours(frames: list[bytes]) -> float:
     prices = BinancePrices(HOSTS["testnet"], now)
-    stream, newest = prices._stream, prices._stream.newest
+    stream = prices._stream
     start = time.perf_counter()
     for _ in range(TIMES):
         for frame in frames:
             stream._take(frame)
-            touch, as_of = newest["NKNUSDT"] if "NKNUSDT" in newest else next(iter(newest.values()))
-            checked(touch, "NKN/USDT", as_of)
     return TIMES * len(frames) / (time.perf_counter() - start)
 
 

@@ -1,6 +1,6 @@
 """The Bitstamp adapter against its simulator: one account, one clock for both."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -16,10 +16,52 @@ from tests.exchanges.bench import Bench
 from tests.exchanges.catalogue import TinyCatalogue
 from tests.exchanges.scripted import D, FrozenClock, ScriptedPrices, an_order
 from tests.simulators.bitstamp import Account, Simulator, faults
+from tests.simulators.bitstamp.calls import Call
+from tests.simulators.bitstamp.routes import Route
 from tests.simulators.bitstamp.rules import Draft
+from tests.simulators.bitstamp.stream import Stream
+from tests.simulators.http import Reply, Request
 
 PLENTY = {"usd": D(1_000_000), "btc": D(10), "eth": D(100)}
 VALIDITY = timedelta(seconds=150)
+
+
+class Moody(Stream):
+    """Refuses the next `refusals` subscriptions, without saying why."""
+
+    refusals = 0
+
+    def _change(
+        self, connection: Any, event: str, channel: str, token: str
+    ) -> list[dict[str, Any]]:
+        if not self.refusals:
+            return super()._change(connection, event, channel, token)
+        self.refusals -= 1
+        return [{"event": "bts:error", "channel": "", "data": {"code": None, "message": "Later."}}]
+
+
+class Altered(Simulator):
+    """A simulator whose signed answers can be made to say something else.
+
+    Attributes:
+        instead: by operation, what makes another body of an answer's.
+        forgets_names: orders are placed without their client ids.
+    """
+
+    stream: Moody
+
+    def __init__(self, clock: FrozenClock, **options: Any) -> None:
+        super().__init__(clock, **options)
+        self.instead: dict[str, Callable[[bytes], bytes]] = {}
+        self.forgets_names = False
+        self.stream = Moody(clock, self.tokens, self._note_frame)
+
+    def _do(self, request: Request, route: Route, call: Call) -> Reply:
+        if self.forgets_names and route.operation == "submit":
+            call.params.pop("client_order_id", None)
+        reply = super()._do(request, route, call)
+        change = self.instead.get(route.operation)
+        return reply if change is None else replace(reply, body=change(reply.body))
 
 
 class Desk:
@@ -28,7 +70,7 @@ class Desk:
     def __init__(self, home: Path, **options: Any) -> None:
         self.home = home
         self.clock = FrozenClock()
-        self.sim = Simulator(self.clock, **options)
+        self.sim = Altered(self.clock, **options)
         self.opened: list[BitstampExchange] = []
 
     async def start(self) -> "Desk":

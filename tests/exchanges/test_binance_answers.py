@@ -7,6 +7,7 @@ import pytest
 from backend.domain.errors import ExchangeRejected, OutcomeUnknown, RateLimited
 from backend.exchanges.binance.answers import (
     Answer,
+    ErrorBody,
     from_rest,
     from_socket,
     not_told,
@@ -15,7 +16,14 @@ from backend.exchanges.binance.answers import (
 )
 from backend.exchanges.binance.api_socket import Frame
 from backend.exchanges.binance.orders import OrderRow
-from backend.exchanges.binance.rejections import FILTERS, NOT_CANCELLED, REFUSALS, REJECTIONS
+from backend.exchanges.binance.rejections import (
+    FILTERS,
+    NOT_CANCELLED,
+    REFUSALS,
+    REFUSED,
+    REJECTIONS,
+)
+from backend.exchanges.binance.times import to_ms
 from backend.wire import Answer as Wired
 from tests.exchanges.scripted import START
 
@@ -37,12 +45,13 @@ def test_a_code_of_the_closed_list_is_a_rejection_with_our_sentence(code):
     assert LONG not in error.detail
 
 
+@pytest.mark.parametrize("code", REFUSED)
 @pytest.mark.parametrize("text", sorted(REFUSALS))
-def test_a_known_text_of_the_matching_engine_is_a_rejection(text):
-    error = refusal(told(400, -2010, text))
+def test_a_known_text_of_the_matching_engine_is_a_rejection(text, code):
+    error = refusal(told(400, code, text))
 
     assert isinstance(error, ExchangeRejected)
-    assert error.exchange_code == "-2010"
+    assert error.exchange_code == str(code)
 
 
 @pytest.mark.parametrize("name", sorted(FILTERS))
@@ -58,6 +67,9 @@ def test_a_filter_failure_says_which_rule(name):
     [
         (400, -2010, "Duplicate order sent."),
         (400, -2010, "Duplicate order sent"),
+        (400, -1010, "Duplicate order sent."),
+        (400, -1010, "Unknown order sent."),
+        (400, -1010, ""),
         (400, -2010, "A text nobody knows."),
         (400, -2010, "account has insufficient balance for requested action."),
         (504, -1007, "Timeout waiting for response from backend server."),
@@ -109,6 +121,31 @@ def test_an_unreadable_retry_after_means_a_minute(header):
     answer = from_rest(Wired(429, {"retry-after": header}, HTML), START)
 
     assert answer.retry_at == START + timedelta(seconds=60)
+
+
+def test_too_many_requests_always_mean_a_pause():
+    over = from_socket(429, ErrorBody(-1003, "", {"retryAfter": to_ms(START) - 40_000}), START)
+    now = from_rest(Wired(429, {"retry-after": "0"}, HTML), START)
+    silent = from_rest(Wired(429, {}, HTML), START)
+
+    assert over.retry_at == now.retry_at == START + timedelta(seconds=1)
+    assert silent.retry_at == START + timedelta(seconds=60)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"code":' + b"9" * 300 + b"}",
+        b'{"code":-1,"data":' + b"[" * 200_000 + b"]" * 200_000 + b"}",
+        b'{"code":-1,"data":1e99999999999999999999}',
+        b'{"code":-1,"msg":"\xff"}',
+    ],
+)
+def test_an_error_that_is_not_understood_is_only_its_status(body):
+    answer = from_rest(Wired(400, {}, body), START)
+
+    assert (answer.status, answer.code) == (400, 0)
+    assert isinstance(refusal(answer), OutcomeUnknown)
 
 
 def test_a_ban_is_not_believed_beyond_its_longest():

@@ -1,5 +1,6 @@
 """Look-ups: evidence only from a good answer; windows, pages, names."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -100,11 +101,58 @@ async def test_an_archived_order_is_not_a_missing_one(desk):
 async def test_an_order_that_others_cancelled_is_found_by_number_under_our_name(desk):
     desk.sim.cancel_renames(True)
     report = await desk.exchange.submit(desk.order(limit_price=FAR))
-    await desk.exchange.cancel("web_1", SYMBOL, report.exchange_order_id)
+    desk.sim.world.engine.cancel(desk.account, "BTCUSDT", None, "trd-1")
 
     found = await desk.exchange.find("trd-1", SYMBOL, report.exchange_order_id)
 
     assert (found.client_order_id, found.state) == ("trd-1", OrderState.CANCELLED)
+
+
+async def test_an_instrument_that_left_the_rules_keeps_its_name_everywhere(desk):
+    stream = desk.exchange.events()
+    await anext(stream)
+    report = await desk.exchange.submit(desk.order(limit_price=FAR))
+    rules = desk.catalogue.metadata("binance", "testnet")
+    left = {name: one for name, one in rules.instruments.items() if name != SYMBOL}
+    key = ("binance", "testnet")
+    desk.catalogue._metadata[key] = replace(rules, version="next", instruments=left)
+    later = await desk.connect(desk.account)
+
+    for exchange in (desk.exchange, later):
+        assert [r.symbol for r in await exchange.open_orders()] == [SYMBOL]
+        assert [r.symbol for r in await exchange.orders(SYMBOL, SINCE)] == [SYMBOL]
+        found = await exchange.find("trd-1", SYMBOL, report.exchange_order_id)
+        assert found.symbol == SYMBOL
+    assert (await anext(stream)).report.symbol == SYMBOL
+    await stream.aclose()
+    await later.close()
+
+
+async def test_an_instrument_that_was_never_met_is_named_alike_once_it_is_found(desk):
+    await desk.exchange.submit(desk.order(limit_price=FAR))
+    codes = Codes(NoCatalogue(), "testnet")
+    history = History(desk.exchange._look_up, codes, desk.clock)
+
+    before = [r.symbol for r in await history.open_orders()]
+    await history.find("trd-1", SYMBOL, None)
+    after = [r.symbol for r in await history.open_orders()]
+
+    assert (before, after) == (["BTCUSDT"], [SYMBOL])
+
+
+async def test_own_filters_that_were_not_understood_are_asked_for_again(desk):
+    bodies = [b'{"exchangeFilters":1}', b'{"exchangeFilters":[],"assetFilters":[]}']
+
+    async def look_up(endpoint, query):
+        return Answer(200, bodies.pop(0))
+
+    reader = AccountReader(look_up, Codes(NoCatalogue(), "live"), FrozenClock(), True)
+    rule = desk.catalogue.metadata("binance", "testnet").instruments[SYMBOL]
+    with pytest.raises(OutcomeUnknown):
+        await reader.own_rules(rule)
+
+    assert await reader.own_rules(rule) == await reader.own_rules(rule)
+    assert bodies == []
 
 
 async def test_an_order_of_another_instrument_is_not_found(desk):
@@ -199,7 +247,7 @@ async def test_s22_live_tells_whether_a_key_may_withdraw(desk, may_withdraw):
     live = endpoints.Addresses(where.public, where.socket, withdrawals=True)
     market = BinanceMarket("live", live, desk.catalogue.context)
     signer = read_signer(account_key(desk.account).credentials)
-    exchange = BinanceExchange("live", market, signer, desk.catalogue.context, over_socket=True)
+    exchange = BinanceExchange(market, signer, desk.catalogue.context, over_socket=True)
 
     identity = await exchange.identity()
 
@@ -317,6 +365,80 @@ async def test_an_answer_about_another_order_is_no_evidence(changes):
 
     with pytest.raises(OutcomeUnknown):
         await history.find("trd-1", SYMBOL, None)
+
+
+OURS, OTHERS = "trd-aaaaaaaaaaaaaaaaaaaa", "trd-bbbbbbbbbbbbbbbbbbbb"
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_it"),
+    [
+        ({"clientOrderId": OURS}, True),
+        ({"clientOrderId": "web_cancel"}, True),
+        ({"clientOrderId": "web_cancel", "origClientOrderId": OURS}, True),
+        ({"clientOrderId": OTHERS}, False),
+        ({"clientOrderId": "web_cancel", "origClientOrderId": OTHERS}, False),
+        ({"clientOrderId": OURS, "orderId": 2}, False),
+        ({"clientOrderId": "web_cancel", "symbol": "ETHUSDT"}, False),
+    ],
+)
+async def test_a_number_that_begins_again_is_not_taken_for_the_order_it_was(changes, is_it):
+    row = {**an_order_row(1, to_ms(START)), "executedQty": "0", **changes}
+
+    async def look_up(endpoint, query):
+        return Answer(200, msgspec.json.encode(row))
+
+    history = History(look_up, Codes(NoCatalogue(), "testnet"), lambda: START)
+
+    if is_it:
+        found = await history.find(OURS, SYMBOL, "1")
+        assert found is not None
+        assert (found.client_order_id, found.exchange_order_id) == (OURS, "1")
+    else:
+        with pytest.raises(OutcomeUnknown, match="another order"):
+            await history.find(OURS, SYMBOL, "1")
+
+
+async def test_the_same_number_of_two_instruments_has_two_names():
+    at = to_ms(START)
+
+    async def look_up(endpoint, query):
+        if endpoint is endpoints.ALL_ORDERS:
+            row = {**an_order_row(1, at), "symbol": query["symbol"]}
+            return Answer(200, msgspec.json.encode([{**row, "clientOrderId": query["symbol"]}]))
+        row = {**a_fill_row(5, at), "symbol": query["symbol"]}
+        return Answer(200, msgspec.json.encode([row]))
+
+    history = History(look_up, Codes(NoCatalogue(), "testnet"), lambda: START)
+
+    named = [(await history.fills(one, START))[0] for one in (SYMBOL, "ETH/USDT")]
+
+    assert [fill.client_order_id for fill in named] == ["BTCUSDT", "ETHUSDT"]
+
+
+@pytest.mark.parametrize("what", ["orders", "fills", "find"])
+async def test_records_without_an_end_are_no_answer(what):
+    at = to_ms(START)
+    make = an_order_row if what == "orders" else a_fill_row
+    asked_at_most = iter(range(200))
+
+    async def look_up(endpoint, query):
+        next(asked_at_most)
+        if endpoint is endpoints.ORDER:
+            return Answer(200, msgspec.json.encode(an_order_row(1, at)))
+        first = query.get("fromId", query.get("orderId", 1))
+        page = [make(first + i, at) for i in range(query["limit"])]
+        return Answer(200, msgspec.json.encode(page))
+
+    history = History(look_up, Codes(NoCatalogue(), "testnet"), lambda: START)
+    asked = {
+        "orders": lambda: history.orders(SYMBOL, START),
+        "fills": lambda: history.fills(SYMBOL, START),
+        "find": lambda: history.find("trd-1", SYMBOL, None),
+    }
+
+    with pytest.raises(OutcomeUnknown, match="more than can be read"):
+        await asked[what]()
 
 
 async def test_a_look_up_that_never_left_says_so(tmp_path):

@@ -1,11 +1,15 @@
 """Rate limits, the exchange's clock, and the public side of an environment."""
 
+import asyncio
+import json
+from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from backend.domain.errors import ExchangeUnavailable, OutcomeUnknown, RateLimited
-from backend.exchanges import AccountKey, binance
+from backend.exchanges import AccountKey, Context, binance
 from backend.exchanges._budget import Budget
 from backend.exchanges.binance.endpoints import (
     ACCOUNT,
@@ -13,13 +17,18 @@ from backend.exchanges.binance.endpoints import (
     OPEN_ORDERS,
     ORDER,
     PLACE,
+    Addresses,
     addresses,
     shared_windows,
 )
 from backend.exchanges.binance.limits import LimitRow, Limits
+from backend.exchanges.binance.market import BinanceMarket
+from backend.exchanges.binance.rest import Rest
 from backend.exchanges.binance.times import ServerClock, from_ms, to_ms
-from tests.exchanges.binance_bench import SYMBOL, account_key, desk_at
-from tests.exchanges.scripted import START, D, FrozenClock
+from backend.prices.binance import Hosts
+from tests.exchanges.binance_bench import SYMBOL, account_key, desk_at, eventually
+from tests.exchanges.scripted import START, D, FrozenClock, ScriptedPrices
+from tests.simulators.http import HttpServer, Reply
 
 pytestmark = pytest.mark.anyio
 
@@ -84,13 +93,92 @@ def test_what_headers_and_answers_count_is_taken_over():
     assert shared.used("weight") == 30
 
 
-@pytest.mark.parametrize("text", ["", "soon", "-5", "²"])
+@pytest.mark.parametrize("text", ["", "soon", "-5", "²", "9" * 5000])
 def test_a_count_that_is_not_one_is_passed_over(text):
     shared, limits = counted(FrozenClock())
 
     limits.learn_headers({"x-mbx-used-weight-1m": text})
 
     assert shared.used("weight") == 0
+
+
+HUGE = 10**400
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        LimitRow("REQUEST_WEIGHT", "MINUTE", HUGE, 6000, 10),
+        LimitRow("REQUEST_WEIGHT", "MINUTE", 1, HUGE, 10),
+        LimitRow("REQUEST_WEIGHT", "MINUTE", 1, 6000, HUGE),
+        LimitRow("REQUEST_WEIGHT", "MINUTE", 1, -6000, 10),
+        LimitRow("REQUEST_WEIGHT", "FORTNIGHT", 1, 6000, 10),
+        LimitRow("REQUEST_WEIGHT", "MINUTE", 0, 6000, 10),
+    ],
+)
+def test_a_limit_with_odd_numbers_is_passed_over(row):
+    shared, limits = counted(FrozenClock())
+
+    limits.learn_rows([row])
+    limits.take(ACCOUNT)
+
+    assert shared.used("weight") == ACCOUNT.weight
+
+
+@asynccontextmanager
+async def answering(bodies):
+    """Serve one body by path."""
+
+    async def answer(request):
+        return Reply(200, bodies[request.path])
+
+    server = HttpServer(answer)
+    await server.start()
+    try:
+        yield server.url
+    finally:
+        await server.stop()
+
+
+async def test_odd_limits_of_exchange_info_are_passed_over():
+    clock = FrozenClock()
+    rows = [
+        {"rateLimitType": "ORDERS", "interval": "FORTNIGHT", "intervalNum": 1, "limit": 5},
+        {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": HUGE, "limit": 5},
+        {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": HUGE},
+        {"rateLimitType": "REQUEST_WEIGHT", "interval": "DAY", "intervalNum": HUGE, "limit": 5},
+    ]
+    info = json.dumps({"rateLimits": rows}).encode()
+    async with answering({"/api/v3/exchangeInfo": info}) as url:
+        hosts = Hosts(url, LOOPBACK[2])
+        context = Context(Path(), clock, ScriptedPrices(clock))
+        market = BinanceMarket("testnet", Addresses(hosts, LOOPBACK[1]), context)
+
+        await market.fetch_metadata()
+
+        assert market.order_limits == {}
+        await market.close()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"serverTime":1000000000000000000}',
+        b'{"serverTime":-1000000000000000000}',
+        b'{"serverTime":1e99999999999999999999}',
+        b'{"serverTime":%s}' % (b"[" * 200_000 + b"]" * 200_000),
+        b'{"serverTime":32503680000000}',
+    ],
+)
+async def test_a_time_that_is_none_is_not_understood(body):
+    clock = FrozenClock()
+    async with answering({"/api/v3/time": body}) as url:
+        rest = Rest(url, clock, counted(clock)[1])
+
+        with pytest.raises(OutcomeUnknown):
+            await ServerClock(clock).ready(rest.time)
+
+        await rest.close()
 
 
 async def test_what_a_simulated_exchange_counts_is_what_we_count(desk):
@@ -251,6 +339,77 @@ async def test_a_clock_that_was_never_measured_is_not_made_up():
 
     with pytest.raises(ExchangeUnavailable):
         await ServerClock(clock).ready(asked)
+
+
+class Hanging:
+    """A server whose answer comes when the test says so."""
+
+    def __init__(self, clock, server):
+        self.clock, self.server = clock, server
+        self.count = 0
+        self.answered = asyncio.Event()
+        self.fails = True
+
+    async def __call__(self):
+        self.count += 1
+        await self.answered.wait()
+        if self.fails:
+            raise OutcomeUnknown("no answer")
+        return self.clock()
+
+
+async def waiting(hanging, count):
+    """Return callers that all wait for one answer, the later ones while it is out."""
+    server = hanging.server
+    callers = [asyncio.ensure_future(server.ready(hanging)) for _ in range(count // 2)]
+    await eventually(lambda: hanging.count)
+    callers += [asyncio.ensure_future(server.ready(hanging)) for _ in range(count - count // 2)]
+    await asyncio.sleep(0)
+    return callers
+
+
+@pytest.mark.parametrize("fails", [True, False])
+async def test_all_who_wait_for_a_doubted_clock_share_one_question_and_its_failure(fails):
+    clock = FrozenClock()
+    server = ServerClock(clock)
+    await server.ready(Asked(clock))
+    server.doubt()
+    hanging = Hanging(clock, server)
+    hanging.fails = fails
+    callers = await waiting(hanging, 6)
+
+    hanging.answered.set()
+    ended = await asyncio.gather(*callers, return_exceptions=True)
+
+    assert hanging.count == 1
+    assert {type(one) for one in ended} == {OutcomeUnknown if fails else type(None)}
+
+
+async def test_after_a_shared_failure_the_next_one_asks_again():
+    clock = FrozenClock()
+    hanging = Hanging(clock, ServerClock(clock))
+    callers = await waiting(hanging, 4)
+    hanging.answered.set()
+    await asyncio.gather(*callers, return_exceptions=True)
+
+    hanging.fails = False
+    await hanging.server.ready(hanging)
+
+    assert (hanging.count, hanging.server.is_known) == (2, True)
+
+
+async def test_when_the_one_who_asks_goes_away_another_one_asks():
+    clock = FrozenClock()
+    hanging = Hanging(clock, ServerClock(clock))
+    hanging.fails = False
+    first, *others = await waiting(hanging, 4)
+
+    first.cancel()
+    hanging.answered.set()
+    await asyncio.gather(*others)
+
+    assert (hanging.count, hanging.server.is_known) == (2, True)
+    assert first.cancelled()
 
 
 def test_milliseconds_are_rounded_down():

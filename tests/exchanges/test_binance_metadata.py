@@ -202,6 +202,13 @@ def test_the_version_follows_the_rules_and_not_the_time_or_the_order_of_rows():
     )
 
 
+def test_a_count_with_an_exponent_is_refused():
+    counted = json.dumps({"symbols": [a_row(filters=[rules("MAX_NUM_ORDERS", maxNumOrders=77)])]})
+
+    with pytest.raises(ValueError, match="whole number"):
+        read_metadata(counted.replace("77", "1e30").encode(), START)
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -218,6 +225,9 @@ def test_the_version_follows_the_rules_and_not_the_time_or_the_order_of_rows():
         ).encode(),
         json.dumps({"symbols": [a_row(filters=[rules("LOT_SIZE", minQty="NaN")])]}).encode(),
         json.dumps({"symbols": [a_row(filters=[rules("LOT_SIZE", maxQty="1e9")])]}).encode(),
+        json.dumps({"symbols": [a_row(baseAssetPrecision=10**30)]}).encode(),
+        b'{"symbols":[{"symbol":1e99999999999999999999}]}',
+        b"[" * 200_000 + b"]" * 200_000,
     ],
 )
 def test_a_document_that_is_not_one_is_refused(content):
@@ -265,7 +275,17 @@ def test_an_accounts_own_filters_tighten_the_rules_and_never_loosen_them():
     assert own_rules(rule, json.dumps(loose).encode()) == rule
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"exchangeFilters":[],"assetFilters":1}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"exchangeFilters":[],"assetFilters":1}',
+        b'{"exchangeFilters":1e99999999999999999999}',
+        b"[" * 200_000 + b"]" * 200_000,
+    ],
+)
 def test_own_filters_that_are_none_are_not_understood(content):
     with pytest.raises(ValueError, match="malformed"):
         own_rules(instrument(), content)

@@ -19,6 +19,7 @@ from backend.exchanges.binance.orders import (
     check_echo,
     number,
     order_params,
+    placed,
     placed_report,
     report_of,
 )
@@ -119,6 +120,63 @@ def test_r60_numbers_go_out_exactly_without_an_exponent(digits, places):
 def test_an_accepted_answer_about_another_order_is_unknown(changes):
     with pytest.raises(OutcomeUnknown, match="another order"):
         check_echo(a_row(**changes), params_of())
+
+
+GOOD = {"symbol": "BTCUSDT", "orderId": 7, "clientOrderId": "trd-1", "transactTime": 1}
+A_FILL = {"price": "1", "qty": "1", "commission": "0", "commissionAsset": None, "tradeId": 1}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"clientOrderId": "web_1"},
+        {"side": "SELL"},
+        {"origQty": "0.2"},
+        {"price": "1"},
+        {"origQty": "1e99999999999999999999"},
+        {"executedQty": "NaN"},
+        {"transactTime": 10**18},
+        {"transactTime": "soon"},
+        {"clientOrderId": None},
+        {"fills": [{**A_FILL, "price": "1e9"}]},
+        {"fills": 5},
+    ],
+)
+def test_an_answer_that_is_not_about_what_was_sent_is_unknown_and_names_its_order(changes):
+    with pytest.raises(OutcomeUnknown) as caught:
+        placed(msgspec.json.encode(GOOD | changes), btc(), params_of(), "USDT")
+
+    assert caught.value.facts == {"order_id": "7"}
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+
+
+DEEP = b"[" * 200_000 + b"]" * 200_000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{}",
+        b'{"symbol":"BTCUSDT","orderId":1e99999999999999999999}',
+        b'{"symbol":"BTCUSDT","orderId":%s}' % (b"9" * 5000),
+        b'{"symbol":"BTCUSDT","orderId":7,"more":%s}' % DEEP,
+        b'{"symbol":"ETHUSDT","orderId":7,"clientOrderId":"trd-1"}',
+    ],
+)
+def test_an_answer_that_names_no_order_of_the_instrument_is_unknown(body):
+    with pytest.raises(OutcomeUnknown) as caught:
+        placed(body, btc(), params_of(), "USDT")
+
+    assert caught.value.facts == {}
+
+
+def test_a_fill_without_a_number_is_left_to_the_look_up():
+    row = a_row(executedQty="0.1", status="FILLED", fills=[{**A_FILL, "tradeId": -1}])
+
+    report = placed_report(row, btc(), "USDT")
+
+    assert (report.filled_quantity, report.fills) == (D("0.1"), ())
 
 
 def test_an_echo_with_other_zeros_is_the_same_order():

@@ -6,7 +6,13 @@ import pytest
 
 from backend.exchanges import binance
 from backend.exchanges.binance.endpoints import ENVIRONMENTS, order_windows, shared_windows
-from backend.exchanges.binance.rejections import FILTERS, NOT_CANCELLED, REFUSALS, REJECTIONS
+from backend.exchanges.binance.rejections import (
+    FILTERS,
+    NOT_CANCELLED,
+    REFUSALS,
+    REFUSED,
+    REJECTIONS,
+)
 from backend.exchanges.binance.signing import CREDENTIALS
 from tests.exchanges.kb_table import table_under
 
@@ -27,6 +33,13 @@ def test_the_closed_list_on_the_page_is_the_one_that_is_used(heading, data):
 
     assert dict(rows) == dict(data)
     assert len(rows) == len(data)
+
+
+def test_the_codes_that_go_by_their_text_are_on_the_page_and_on_no_other_list():
+    line = f"The texts of {' and '.join(f'`{code}`' for code in REFUSED)}, word for word."
+
+    assert line in PAGE.read_text().splitlines()
+    assert not set(REFUSED) & {*REJECTIONS, *NOT_CANCELLED}
 
 
 def test_the_settings_on_the_page_are_those_that_are_taken():

@@ -139,6 +139,11 @@ def test_what_a_socket_request_signs_is_sorted_by_name():
         ({"api_key": KEY, "api_secret": SECRET, "private_key": PEM}, "exactly one"),
         ({"api_key": KEY, "private_key": "not a PEM " + SECRET}, "PKCS#8"),
         ({"api_key": "schlüssel", "api_secret": SECRET}, "malformed"),
+        ({"api_key": f"{KEY}\r\nX: y", "api_secret": SECRET}, "api_key is missing or malformed"),
+        ({"api_key": KEY, "api_secret": f"{SECRET}\udcff"}, "api_secret is malformed"),
+        ({"api_key": KEY, "api_secret": f"{SECRET}ü"}, "api_secret is malformed"),
+        ({"api_key": KEY, "api_secret": f"{SECRET}\x00"}, "api_secret is malformed"),
+        ({"api_key": KEY, "private_key": f"{SECRET}\udcff"}, "PKCS#8"),
         ({"api_key": KEY, "api_secret": SECRET, "passphrase": SECRET}, "passphrase"),
     ],
 )

@@ -12,7 +12,7 @@ from backend.domain.order import OrderState
 from backend.exchanges import NoCatalogue
 from backend.exchanges.binance.codes import Codes
 from backend.exchanges.binance.stream import UserStream
-from tests.exchanges.binance_bench import SYMBOL, desk_at, eventually
+from tests.exchanges.binance_bench import desk_at, eventually
 from tests.exchanges.scripted import D, FrozenClock
 
 pytestmark = pytest.mark.anyio
@@ -57,10 +57,10 @@ async def test_f09_a_fill_is_told_with_its_price_fee_and_ids(desk):
 
 async def test_r69_a_cancel_is_told_under_the_orders_name_whoever_asked(desk):
     stream = await begun(desk)
-    report = await desk.exchange.submit(desk.order(limit_price=FAR))
+    await desk.exchange.submit(desk.order(limit_price=FAR))
     await news(stream)
 
-    await desk.exchange.cancel("web_cancel", SYMBOL, report.exchange_order_id)
+    desk.sim.world.engine.cancel(desk.account, "BTCUSDT", None, "trd-1")
     cancelled = await news(stream)
 
     assert (cancelled.client_order_id, cancelled.state) == ("trd-1", OrderState.CANCELLED)
@@ -251,7 +251,6 @@ async def test_other_news_of_the_account_are_passed_over():
 
     for kind in ("outboundAccountPosition", "balanceUpdate", "listStatus", "a_word_of_2027"):
         lines.opened[0].tell(e=kind, E=1, B=[])
-    lines.opened[0].tell(nothing=1)
     lines.opened[0].tell(**executed(1))
 
     assert (await anext(events)).report.client_order_id == "trd-1"
@@ -259,10 +258,58 @@ async def test_other_news_of_the_account_are_passed_over():
 
 
 @pytest.mark.parametrize(
+    "event",
+    [
+        b'["executionReport"]',
+        b'{"e":7,"i":5}',
+        b'{"e":null}',
+        b'{"E":1}',
+        b'{"e":"\xff"}',
+        b"[" * 200_000 + b"]" * 200_000,
+    ],
+)
+async def test_an_event_whose_kind_cannot_be_read_means_a_look(event):
+    lines, events = await started()
+
+    lines.opened[0].take(msgspec.Raw(event))
+    lines.opened[0].tell(**executed(1))
+
+    assert (await anext(events)).report is None
+    assert (await anext(events)).report.client_order_id == "trd-1"
+    await events.aclose()
+
+
+async def test_the_same_numbers_of_two_instruments_are_two_executions():
+    lines, events = await started()
+
+    for code in ("BTCUSDT", "ETHUSDT", "BTCUSDT"):
+        lines.opened[0].tell(**executed(1, s=code))
+    lines.opened[0].tell(**executed(2))
+    lines.opened[0].tell(**executed(3))
+    told = [(await anext(events)).report.symbol for _ in range(3)]
+
+    assert told == ["BTCUSDT", "ETHUSDT", "BTCUSDT"]
+    await events.aclose()
+
+
+@pytest.mark.parametrize("field", ["T", "z", "L"])
+async def test_an_event_with_an_odd_number_ends_the_stream(field):
+    lines, events = await started()
+    filled = executed(1, x="TRADE", X="FILLED", z="1", l="1", L="9", t=5)
+
+    lines.opened[0].tell(**filled | {field: 10**18 if field == "T" else "1e999"})
+
+    with pytest.raises(OutcomeUnknown):
+        await anext(events)
+
+
+@pytest.mark.parametrize(
     ("changes", "state", "fills"),
     [
         ({"x": "TRADE", "X": "FILLED", "z": "1", "l": "1", "L": "9", "t": 5}, "filled", ["5"]),
         ({"x": "TRADE", "X": "PARTIALLY_FILLED", "z": "0.5", "l": "0"}, "partially_filled", []),
+        ({"x": "TRADE", "X": "FILLED", "z": "1", "l": "1", "L": "9"}, "filled", []),
+        ({"x": "TRADE", "X": "FILLED", "z": "1", "l": "1", "L": "9", "t": -1}, "filled", []),
         ({"x": "TRADE_PREVENTION", "X": "EXPIRED_IN_MATCH"}, "expired", []),
         ({"x": "REPLACED", "c": "new", "C": "trd-1"}, "open", []),
         ({"x": "REJECTED", "X": "REJECTED", "r": "INSUFFICIENT_BALANCES"}, "rejected", []),

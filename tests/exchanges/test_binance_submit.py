@@ -12,7 +12,7 @@ from backend.domain.errors import (
     RateLimited,
 )
 from backend.domain.order import OrderState
-from backend.exchanges.binance.rejections import REJECTIONS
+from backend.exchanges.binance.rejections import REFUSED, REJECTIONS
 from tests.exchanges.binance_bench import NO_FUNDS, SYMBOL, desk_at, eventually, is_order
 from tests.exchanges.scripted import D
 
@@ -88,7 +88,7 @@ async def test_r01_r03_r04_f05_one_request_ends_in_what_its_answer_proves(
     assert desk.account.secret not in told
     if ends_in is REJECTED:
         code = int(caught.value.exchange_code)
-        assert code in REJECTIONS or code == -2010
+        assert code in REJECTIONS or code in REFUSED
 
 
 async def test_f06_f07_what_arrives_late_is_taken_only_inside_its_validity(desk):
@@ -153,16 +153,40 @@ async def test_after_a_refused_timestamp_the_clock_is_measured_again(desk):
     assert len(again) == len(asked) + 1
 
 
-@pytest.mark.parametrize("other", [{"origQty": "0.20000000"}, {"clientOrderId": "trd-2"}])
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"origQty": "0.20000000"},
+        {"clientOrderId": "trd-2"},
+        {"side": "SELL"},
+        {"price": "50000.00000000"},
+    ],
+)
 async def test_an_answer_that_tells_of_another_order_is_unknown(desk, other):
     views = desk.sim.world.engine.views
     told = views.placed
     views.placed = lambda order, respond: told(order, respond) | other
 
-    with pytest.raises(OutcomeUnknown, match="another order"):
+    with pytest.raises(OutcomeUnknown, match="another order") as caught:
         await desk.exchange.submit(desk.order())
 
-    assert len(by_us(desk)) == 1
+    (ours,) = by_us(desk)
+    assert caught.value.facts == {"order_id": str(ours.order_id)}
+
+
+@pytest.mark.parametrize(
+    "odd", [{"executedQty": "1e99999999999999999999"}, {"transactTime": 10**18}, {"fills": 5}]
+)
+async def test_an_accepted_order_with_odd_numbers_is_unknown_and_named(desk, odd):
+    views = desk.sim.world.engine.views
+    told = views.placed
+    views.placed = lambda order, respond: told(order, respond) | odd
+
+    with pytest.raises(OutcomeUnknown) as caught:
+        await desk.exchange.submit(desk.order())
+
+    (ours,) = by_us(desk)
+    assert caught.value.facts == {"order_id": str(ours.order_id)}
 
 
 async def test_what_fills_in_part_and_expires_says_so_with_its_fills(desk):
@@ -312,6 +336,28 @@ async def test_r69_a_cancelled_order_keeps_its_name_whatever_the_exchange_shows(
     assert [r.client_order_id for r in history] == ["trd-1"]
 
 
+async def test_a_cancel_by_a_number_that_is_another_orders_by_now_cancels_nothing(desk):
+    others = await desk.exchange.submit(desk.order("trd-2", limit_price=FAR))
+
+    with pytest.raises(ExchangeRejected) as caught:
+        await desk.exchange.cancel("trd-1", SYMBOL, others.exchange_order_id)
+
+    found = await desk.exchange.find("trd-2", SYMBOL)
+    assert (caught.value.exchange_code, found.state) == ("-2011", OrderState.OPEN)
+
+
+async def test_a_cancel_goes_while_the_clock_is_doubted_and_not_told(desk):
+    await desk.exchange.submit(desk.order(limit_price=FAR))
+    desk.catalogue.market("binance", "testnet").server_clock.doubt()
+    desk.sim.script("time", "error", times=None)
+    with pytest.raises(OutcomeUnknown):
+        await desk.exchange.now()
+
+    await desk.exchange.cancel("trd-1", SYMBOL)
+
+    assert [order.status for order in by_us(desk)] == ["CANCELED"]
+
+
 @pytest.mark.parametrize("word", ["lose_answer", "lose_request", "truncated", "html_502", "error"])
 async def test_r15_a_cancel_without_an_answer_is_unknown(desk, word):
     await desk.exchange.submit(desk.order(limit_price=FAR))
@@ -402,6 +448,37 @@ async def test_a_socket_that_does_not_answer_in_time_is_not_used_again(tmp_path)
 
         assert not socket.is_open
         assert desk.sent() == ["trd-1"]
+
+
+async def test_a_socket_that_did_not_answer_is_closed_when_nothing_waits_for_it(tmp_path):
+    async with desk_at(tmp_path) as desk:
+        desk.exchange._sender.answer_s = 0.01
+        for number in range(3):
+            await desk.exchange.prepare()
+            silent = desk.exchange._sender._socket
+            assert silent is not None
+            silent._socket.transport.pause_reading()
+            with pytest.raises(OutcomeUnknown, match="in time"):
+                await desk.exchange.submit(desk.order(f"trd-{number}", limit_price=FAR))
+
+        last = silent
+        assert last is not None
+        await eventually(lambda: last.ended and not desk.sim._api.open_sockets())
+
+
+async def test_a_socket_whose_last_answer_came_after_its_end_was_told_is_closed(tmp_path):
+    async with desk_at(tmp_path) as desk:
+        await desk.exchange.prepare()
+        socket = desk.exchange._sender._socket
+        assert socket is not None
+        orders = [desk.order(f"trd-{i}", limit_price=FAR, quantity=D("0.01")) for i in range(3)]
+        answers = [asyncio.ensure_future(desk.exchange.submit(order)) for order in orders]
+        await eventually(lambda: len(socket._waiting) == 3)
+
+        socket.retire()
+
+        assert len(await asyncio.gather(*answers)) == 3
+        await eventually(lambda: socket.ended and not desk.sim._api.open_sockets())
 
 
 async def test_a_socket_that_does_not_open_is_tried_again_after_a_minute(tmp_path):

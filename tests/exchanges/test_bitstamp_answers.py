@@ -31,9 +31,11 @@ def order_error(code: str, text: str = "no") -> dict[str, object]:
         ({"something": "else"}, 404, "", ""),
         ([], 403, "", ""),
         ({"status": "error", "reason": None}, 200, "", ""),
+        ({"response_code": "404.002", "reason": "Order not found"}, 404, "", ""),
+        ({"code": "400.009"}, 403, "", ""),
     ],
 )
-def test_every_envelope_is_read(body, status, code, said):
+def test_every_envelope_is_read_and_nothing_outside_of_one(body, status, code, said):
     assert answers.read(answer(body, status)) == Refusal(status, code, said)
 
 
@@ -43,7 +45,16 @@ def test_what_is_no_error_is_content(body):
 
 
 @pytest.mark.parametrize(
-    "body", [b"<html>Bad Gateway</html>", b'{"id": 1', b"", b"\xff", b"[" * 100_000]
+    "body",
+    [
+        b"<html>Bad Gateway</html>",
+        b'{"id": 1',
+        b"",
+        b"\xff",
+        b"[" * 100_000,
+        b'{"id": 1e99999999999999999999}',
+        b'{"error": ' + b"[" * 900 + b"]" * 900 + b"}",
+    ],
 )
 def test_what_is_not_json_is_an_unknown_outcome(body):
     with pytest.raises(OutcomeUnknown):
@@ -69,10 +80,10 @@ def test_f08_any_other_code_leaves_the_outcome_of_an_order_unknown(code):
     assert isinstance(answers.not_placed(Refusal(200, code, "x")), OutcomeUnknown)
 
 
-@pytest.mark.parametrize("status", [500, 502, 503, 520])
-def test_no_code_proves_anything_under_a_server_error(status):
+@pytest.mark.parametrize("status", [301, 302, 307, 500, 502, 503, 520])
+def test_no_code_proves_anything_under_a_redirect_or_a_server_error(status):
     assert isinstance(answers.not_placed(Refusal(status, "400.009", "")), OutcomeUnknown)
-    assert not Refusal(status, "404.002", "").is_order_not_found
+    assert not Refusal(status, "404.002", "", is_signed=True).proves("404.002")
 
 
 @pytest.mark.parametrize(
@@ -88,18 +99,19 @@ def test_no_code_proves_anything_under_a_server_error(status):
         ("", OutcomeUnknown),
     ],
 )
-def test_a_text_without_a_code_is_taken_by_its_own_list(said, kind):
-    assert isinstance(answers.not_placed(Refusal(200, "", said)), kind)
+def test_a_text_without_a_code_is_taken_by_its_own_list_if_it_is_signed(said, kind):
+    assert isinstance(answers.not_placed(Refusal(200, "", said, is_signed=True)), kind)
+    assert isinstance(answers.not_placed(Refusal(403, "", said)), OutcomeUnknown)
 
 
 def test_a_code_outweighs_a_text():
-    error = answers.not_placed(Refusal(200, "500.016", "Minimum order size", "77"))
+    error = answers.not_placed(Refusal(200, "500.016", "Minimum order size", "77", True))
 
     assert isinstance(error, OutcomeUnknown)
     assert error.facts == {"order_id": "77"}
 
 
-@pytest.mark.parametrize("code", ["400.002", "400.067", "400.068", "HTTP 429"])
+@pytest.mark.parametrize("code", ["400.002", "400.067", "400.068"])
 def test_too_many_requests_is_rate_limited_for_a_look_up_and_a_rejection_of_an_order(code):
     refusal = Refusal(200, code, "")
 
@@ -107,16 +119,41 @@ def test_too_many_requests_is_rate_limited_for_a_look_up_and_a_rejection_of_an_o
     assert isinstance(answers.not_placed(refusal), ExchangeRejected)
 
 
-def test_http_429_is_a_rate_limit_whatever_its_page_says():
-    assert answers.read(answer(b"<html>slow</html>", 429)).is_rate_limit
+@pytest.mark.parametrize("page", [b"<html>slow</html>", b"{}", b""])
+def test_http_429_is_a_rate_limit_whatever_its_page_says_and_proves_nothing_of_an_order(page):
+    refusal = answers.read(answer(page, 429))
+
+    assert isinstance(answers.no_answer(refusal), RateLimited)
+    assert isinstance(answers.not_placed(refusal), OutcomeUnknown)
+
+
+@pytest.mark.parametrize("name", ["order_id", "id"])
+@pytest.mark.parametrize("order_id", ["77", 77])
+def test_an_error_that_names_an_order_hands_its_id_on(name, order_id):
+    refusal = answers.read(answer({"status": "error", "code": "500.001", name: order_id}, 500))
+
+    assert answers.not_placed(refusal).facts == {"order_id": "77"}
+
+
+@pytest.mark.parametrize("order_id", [{}, [], 7.5, True, "a\n", "x" * 500, 0e9999999])
+def test_what_is_no_id_is_not_handed_on(order_id):
+    refusal = answers.read(answer({"status": "error", "code": "500.001", "id": order_id}))
+
+    assert answers.not_placed(refusal).facts == {}
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 503])
 def test_r18_a_refused_look_up_is_never_not_found(status):
     refusal = answers.read(answer({"message": "Forbidden"}, status))
 
-    assert not refusal.is_order_not_found
+    assert not refusal.proves("404.002")
     assert isinstance(answers.no_answer(refusal), OutcomeUnknown)
+
+
+def test_not_found_is_a_code_that_the_exchange_signed_and_never_a_text():
+    assert Refusal(200, "404.002", "", is_signed=True).proves("404.002")
+    assert not Refusal(404, "404.002", "Order not found").proves("404.002")
+    assert not Refusal(200, "", "Order not found", is_signed=True).proves("404.002")
 
 
 def test_what_the_exchange_says_is_cut_and_made_printable():

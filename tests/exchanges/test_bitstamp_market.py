@@ -4,7 +4,13 @@ from datetime import timedelta
 
 import pytest
 
-from backend.domain.errors import ExchangeUnavailable, ExecError, OutcomeUnknown, RateLimited
+from backend.domain.errors import (
+    ExchangeRejected,
+    ExchangeUnavailable,
+    ExecError,
+    OutcomeUnknown,
+    RateLimited,
+)
 from backend.domain.ledger import FeeSchedule
 from backend.domain.secret import Secret
 from backend.exchanges import AccountKey, Context, bitstamp
@@ -14,6 +20,8 @@ from backend.wire import Answer
 from tests.exchanges.bitstamp_bench import Desk, a_key
 from tests.exchanges.scripted import START, D, FrozenClock, ScriptedPrices
 from tests.simulators.bitstamp import faults
+from tests.simulators.bitstamp.faults import Fault
+from tests.simulators.http import Reply
 
 pytestmark = pytest.mark.anyio
 SECOND = timedelta(seconds=1)
@@ -111,16 +119,32 @@ async def test_look_ups_leave_room_for_orders_and_cancels(desk):
     assert [order.status for order in desk.sim.orders] == ["Canceled"]
 
 
-@pytest.mark.parametrize(("told", "pause_s"), [("7", 7), ("", 1), ("soon", 1), ("99999", 600)])
+@pytest.mark.parametrize(
+    ("told", "pause_s"),
+    [("7", 7), ("", 1), ("soon", 1), ("99999", 600), ("9" * 5000, 1)],
+)
 async def test_retry_after_is_obeyed_within_reason(desk, told, pause_s):
-    headers = {"retry-after": told}
-    desk.market.learn(Answer(429, headers, b""), START)
+    page = Reply(429, b"{}", {"Retry-After": told})
+    desk.sim.faults.next("markets", Fault(page=page))
+    with pytest.raises(RateLimited):
+        await desk.market.fetch_metadata()
 
     desk.clock.advance(pause_s - 0.5)
     with pytest.raises(RateLimited):
         desk.market.budget.take(Purpose.CANCEL, requests=1)
     desk.clock.advance(0.5)
     desk.market.budget.take(Purpose.CANCEL, requests=1)
+
+
+async def test_a_pause_that_quotes_are_told_to_make_is_everybodys(desk):
+    page = Reply(429, b"", {"Retry-After": "60"})
+    desk.sim.faults.next("order_book", Fault(page=page))
+
+    assert await desk.market.prices.quote("BTC/USD") is None
+
+    desk.clock.advance(59)
+    with pytest.raises(RateLimited):
+        desk.market.budget.take(Purpose.CANCEL, requests=1)
 
 
 # --- the clock ---
@@ -144,13 +168,66 @@ def test_our_clock_stands_unless_a_whole_second_proves_it_wrong(
     assert clock_offset(told, sent, received) == timedelta(seconds=expected_s)
 
 
-async def test_the_exchanges_clock_is_learnt_from_any_answer(desk):
+async def test_the_exchanges_clock_is_learnt_where_it_is_told(desk):
     market = desk.market
-    market.learn(Answer(403, {"date": "Tue, 26 May 2026 14:01:40 GMT"}, b""), START)
+    market.learn(Answer(200, {"date": "Tue, 26 May 2026 14:01:40 GMT"}, b""), START)
 
     assert market.now() == START + timedelta(seconds=100)
-    market.learn(Answer(200, {"date": "yesterday"}, b""), START)
-    assert market.now() == START + timedelta(seconds=100)
+    for told in ("yesterday", "Fri, 31 Dec 9999 23:59:59 GMT", "Sat, 01 Jan 0001 00:00:00 GMT"):
+        market.learn(Answer(200, {"date": told}, b""), START)
+        assert market.now() == START + timedelta(seconds=100)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        Reply(502, b"<html>"),
+        Reply(403, b'{"status":"error","code":"API0005"}'),
+        Reply(200, b"{}"),
+    ],
+    ids=["a proxy's", "unsigned error", "unsigned"],
+)
+async def test_no_clock_is_learnt_from_what_may_be_a_proxys_answer(desk, page):
+    exchange = await desk.connect()
+    desk.sim.faults.next("order_status", Fault(page=page))
+    desk.sim.clock = FrozenClock(START + timedelta(seconds=100))
+
+    with pytest.raises(ExecError):
+        await exchange.find("trd-1", "BTC/USD")
+
+    assert desk.market.now() == START
+    await exchange.balances()
+    assert desk.market.now() == START + timedelta(seconds=100)
+
+
+async def test_a_refused_timestamp_lets_the_clock_be_measured_before_the_next(desk):
+    desk.clock = FrozenClock(START + timedelta(seconds=200))  # The simulator's stays.
+    desk.catalogue = desk.another_catalogue()
+    exchange = await desk.connect()
+    with pytest.raises(ExchangeRejected):
+        await exchange.find("trd-1", "BTC/USD")
+
+    assert await exchange.find("trd-1", "BTC/USD") is None
+
+    assert await exchange.now() == START
+
+
+async def test_a_clock_that_was_put_back_is_measured_anew(desk):
+    exchange = await desk.connect()
+    await exchange.now()
+    desk.clock.advance(-60)
+
+    await exchange.now()
+
+    assert len(desk.sim.requests) == 2
+
+
+async def test_an_exchange_that_answers_an_error_is_not_ready(desk):
+    exchange = await desk.connect()
+    desk.sim.faults.next("ticker", faults.html_502(False))
+
+    with pytest.raises(ExchangeUnavailable):
+        await exchange.prepare()
 
 
 async def test_the_clock_is_asked_for_when_nothing_was_heard_for_a_while(desk):

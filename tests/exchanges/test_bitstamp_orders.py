@@ -1,6 +1,7 @@
 """Orders against the simulator: what is sent, and what each kind of answer means."""
 
 import asyncio
+import json
 from contextlib import suppress
 from datetime import timedelta
 
@@ -15,10 +16,13 @@ from backend.domain.errors import (
 )
 from backend.domain.order import OrderState
 from backend.exchanges._budget import Purpose
-from backend.exchanges.bitstamp import orders
+from backend.exchanges.bitstamp import history, orders
+from backend.exchanges.bitstamp.orders import Memory
 from tests.exchanges.bitstamp_bench import Desk
 from tests.exchanges.scripted import START, D, an_order
 from tests.simulators.bitstamp import faults
+from tests.simulators.bitstamp.faults import Fault
+from tests.simulators.http import Reply
 
 pytestmark = pytest.mark.anyio
 SYMBOL = "BTC/USD"
@@ -138,6 +142,10 @@ LIVE = {
     "timed_out_and_named": faults.timed_out(),
     "could_not_be_placed": faults.could_not_be_placed(True),
     "recorded_twice": faults.doubled(),
+    "redirect": Fault(page=Reply(302, b"", {"Location": "https:login"})),
+    "unsigned_text": Fault(page=Reply(403, b'{"error":"Enter a number"}')),
+    "unheard_of_number": Fault(page=Reply(200, b'{"id":1e99999999999999999999}')),
+    "clock_of_9999": Fault(page=Reply(502, b"", {"Date": "Fri, 31 Dec 9999 23:59:59 GMT"})),
 }
 GONE = {
     "f06_lost_request": faults.lose_request(),
@@ -149,6 +157,10 @@ GONE = {
     "engine": faults.reject("500.017", "Rejected by the matching engine."),
     "repeated_nonce": faults.reject("API0004", "Invalid nonce", "auth", 403),
     "unauthorised": faults.reject("", "Unauthorized", "message", 401),
+    "unsigned_text": faults.reject("", "Enter a number.", "plain", 403),
+    "code_without_an_envelope": Fault(False, page=Reply(403, b'{"response_code":"400.009"}')),
+    "redirect": Fault(False, page=Reply(301, b'{"status":"error","code":"400.009"}')),
+    "front_door_429": Fault(False, page=Reply(429, b"{}", {"Retry-After": "0"})),
 }
 UNPLACED = {
     "rule": (faults.reject("400.001", "Enter a number."), "400.001"),
@@ -161,7 +173,7 @@ UNPLACED = {
         "Minimum order size is 10",
     ),
     "rate": (faults.rate_limited(200), "400.002"),
-    "rate_as_429": (faults.rate_limited(429), "HTTP 429"),
+    "rate_as_429": (faults.rate_limited(429), "400.002"),
 }
 
 
@@ -188,8 +200,19 @@ async def test_r03_what_proves_nothing_is_unknown_and_never_sent_again(desk, exc
     with pytest.raises(OutcomeUnknown):
         await exchange.submit(desk.order())
 
+    desk.clock.advance(1)  # The pause that some of them ask for.
     assert await exchange.find("trd-1", SYMBOL) is None
     assert desk.sent() == ["trd-1"]
+
+
+async def test_a_placed_order_whose_answer_asks_for_an_endless_pause_was_sent(desk, exchange):
+    page = Reply(429, b"{}", {"Retry-After": "9" * 5000})
+    desk.sim.faults.next("submit", Fault(page=page))
+
+    with pytest.raises(OutcomeUnknown):
+        await exchange.submit(desk.order())
+
+    assert len(desk.sim.orders) == 1
 
 
 @pytest.mark.parametrize("name", UNPLACED)
@@ -209,20 +232,40 @@ async def test_a_timed_out_order_is_found_by_the_id_that_came_with_the_error(des
     with pytest.raises(OutcomeUnknown) as caught:
         await exchange.submit(desk.order())
     (placed,) = desk.sim.orders
-    desk.sim.faults.next("order_status", faults.reject("404.002", "Order not found."))
+    placed.client_order_id = None  # Its name is gone: its number alone finds it.
 
     found = await exchange.find("trd-1", SYMBOL)
+    other = await (await desk.connect()).find("trd-1", SYMBOL, str(placed.order_id))
 
     assert caught.value.facts == {"order_id": str(placed.order_id)}
-    assert found is not None
+    assert found == other
     assert found.exchange_order_id == last(desk, "/api/v2/order_status/")["id"]
 
 
-async def test_r69_an_order_recorded_under_another_client_id_stays_in_the_history(desk, exchange):
+async def test_an_order_that_is_placed_without_our_id_is_named_and_found(desk, exchange):
+    desk.sim.forgets_names = True
+    with pytest.raises(OutcomeUnknown) as caught:
+        await exchange.submit(desk.order(limit_price="45000"))
+
+    found = await exchange.find("trd-1", SYMBOL)
+    assert found.exchange_order_id == caught.value.facts["order_id"]
+    assert (found.client_order_id, found.state) == ("trd-1", OrderState.OPEN)
+
+
+async def test_an_id_that_nobody_knows_does_not_hide_what_the_client_id_finds(desk, exchange):
+    await exchange.submit(desk.order(limit_price="45000"))
+
+    found = await (await desk.connect()).find("trd-1", SYMBOL, "123")
+
+    assert found.state is OrderState.OPEN
+
+
+async def test_r69_an_order_recorded_under_another_client_id_is_never_not_found(desk, exchange):
     desk.sim.faults.next("submit", faults.recorded_as("web-7"))
     await exchange.submit(desk.order())
 
-    assert await exchange.find("trd-1", SYMBOL) is None
+    with pytest.raises(OutcomeUnknown):
+        await exchange.find("trd-1", SYMBOL)
     (found,) = await exchange.orders(SYMBOL, START)
     (fill,) = await exchange.fills(SYMBOL, START)
     assert found.client_order_id == "web-7"
@@ -238,6 +281,8 @@ async def test_r69_an_order_recorded_under_another_client_id_stays_in_the_histor
         {"amount": "0.02"},
         {"client_order_id": "web-7"},
         {"client_order_id": None},
+        {"price": "much"},
+        {"type": None},
     ],
 )
 def test_an_accepted_order_that_is_not_the_one_sent_is_unknown_and_named(changed):
@@ -256,6 +301,18 @@ def test_an_accepted_order_that_is_not_the_one_sent_is_unknown_and_named(changed
     with pytest.raises(OutcomeUnknown) as caught:
         orders.accepted(reply | changed, order, sent)
     assert caught.value.facts == {"order_id": "77"}
+
+
+@pytest.mark.parametrize(
+    ("reply", "facts"),
+    [({"id": D(77)}, {"order_id": "77"}), ({"id": {}}, {}), ({}, {}), ([], {}), (None, {})],
+)
+def test_a_reply_that_is_cut_short_is_unknown_and_named_where_it_can_be(reply, facts):
+    order = an_order(START, symbol=SYMBOL, quantity="0.01", limit_price="50000")
+
+    with pytest.raises(OutcomeUnknown) as caught:
+        orders.accepted(reply, order, orders.terms_of(order))
+    assert caught.value.facts == facts
 
 
 async def test_without_room_in_the_limits_an_order_is_not_sent(desk, exchange):
@@ -302,6 +359,12 @@ async def test_a_pause_that_the_exchange_asks_for_is_kept(desk, exchange, status
         faults.missigned(),
         faults.truncated(),
         faults.lose_request(),
+        Fault(page=Reply(404, b'{"error":"Order not found"}')),
+        Fault(page=Reply(404, b'{"status":"error","reason":"x","response_code":"404.002"}')),
+        Fault(page=Reply(301, b'{"error":"Order not found"}')),
+        Fault(page=Reply(200, b'{"status":"error","response_code":"404.002"}')),
+        faults.reject("", "Order not found", "plain"),
+        faults.reject("", "Order not found", "message", 404),
     ],
 )
 async def test_r18_a_look_up_that_gets_no_answer_is_never_not_found(desk, exchange, fault):
@@ -313,10 +376,22 @@ async def test_r18_a_look_up_that_gets_no_answer_is_never_not_found(desk, exchan
 
 
 @pytest.mark.parametrize("status", [200, 400, 404])
-async def test_only_the_documented_not_found_is_none(desk, exchange, status):
-    desk.sim.order_error_status = status
+async def test_only_the_documented_not_found_that_is_signed_is_none(desk, exchange, status):
+    desk.sim.order_error_status, desk.sim.signs_errors = status, True
 
     assert await exchange.find("trd-1", SYMBOL) is None
+
+
+@pytest.mark.parametrize("status", [400, 404])
+async def test_without_a_signature_neither_an_order_nor_its_history_is_absent(
+    desk, exchange, status
+):
+    desk.sim.order_error_status = status
+
+    with pytest.raises(OutcomeUnknown):
+        await exchange.find("trd-1", SYMBOL)
+    with pytest.raises(OutcomeUnknown):
+        await exchange.orders(SYMBOL, START)
 
 
 async def test_r23_an_order_may_be_hidden_at_first_and_is_found_later(desk, exchange):
@@ -337,6 +412,50 @@ async def test_a_look_up_that_does_not_add_up_is_no_evidence(desk, exchange):
 
     with pytest.raises(OutcomeUnknown):
         await exchange.find("trd-1", SYMBOL)
+
+
+def without_transactions(body):
+    return json.dumps(json.loads(body) | {"transactions": []}).encode()
+
+
+@pytest.mark.parametrize("depth", ["0.004", "10"])
+async def test_an_end_whose_fills_are_behind_is_no_evidence_for_another_process(
+    desk, exchange, depth
+):
+    desk.sim.set_touch("btcusd", D(49_990), D(50_000), depth=D(depth), levels=1)
+    await exchange.submit(desk.order())
+    other = await desk.connect()
+
+    desk.sim.instead["order_status"] = without_transactions
+    with pytest.raises(OutcomeUnknown):
+        await other.find("trd-1", SYMBOL)
+    desk.sim.instead.clear()
+
+    found = await other.find("trd-1", SYMBOL)
+    assert found.quantity == D("0.01")
+
+
+async def test_an_end_without_any_quantity_is_no_evidence_even_if_no_trades_are_told(
+    desk, exchange
+):
+    await exchange.submit(desk.order())
+    desk.sim.instead["order_status"] = without_transactions
+    desk.sim.instead["user_transactions"] = lambda body: b"[]"
+    other = await desk.connect()
+
+    with pytest.raises(OutcomeUnknown):
+        await other.find("trd-1", SYMBOL)
+
+
+async def test_an_ended_order_is_checked_against_the_trades_once(desk, exchange):
+    await exchange.submit(desk.order())
+    other = await desk.connect()
+
+    first = await other.find("trd-1", SYMBOL)
+    again = await other.find("trd-1", SYMBOL)
+
+    asked = [s for s in desk.sim.requests if s.path == "/api/v2/user_transactions/btcusd/"]
+    assert (first, len(asked)) == (again, 1)
 
 
 async def test_a_partly_filled_order_that_is_cancelled_keeps_its_fills(desk, exchange):
@@ -443,6 +562,40 @@ async def test_every_fill_is_told_once_over_as_many_pages_as_it_takes(desk, exch
     pages = [s for s in desk.sim.requests if s.path == "/api/v2/user_transactions/btcusd/"]
     assert len({f.exchange_fill_id for f in fills}) == len(fills) == 1001
     assert [page.params["offset"] for page in pages] == ["0", "1000"]
+
+
+async def test_more_trades_than_can_be_paged_through_are_no_history(desk, exchange):
+    desk.sim.set_touch("btcusd", D(49_990), D(50_000), depth=D(1000))
+    for _ in range(1001):
+        desk.by_hand(quantity=D("0.0002"))
+
+    with pytest.raises(OutcomeUnknown):
+        await history.trades_since(exchange._door, SYMBOL, START, Memory(), most_pages=1)
+
+
+async def test_a_trade_between_two_orders_of_ours_is_two_fills(desk, exchange):
+    await exchange.submit(desk.order(limit_price="49995"))
+    await exchange.submit(desk.order("trd-2", side="sell", limit_price="49995", tif="ioc"))
+
+    told = await exchange.fills(SYMBOL, START)
+
+    assert len({f.exchange_fill_id for f in told}) == 1
+    assert {f.client_order_id: f.side for f in told} == {"trd-1": "buy", "trd-2": "sell"}
+
+
+@pytest.mark.parametrize("content", ["{}", "null", '"x"', "[1]", "7"])
+async def test_what_is_no_list_is_never_an_empty_one(desk, exchange, content):
+    lists = {
+        "open_orders": exchange.open_orders(),
+        "account_balances": exchange.balances(),
+        "user_transactions": exchange.fills(SYMBOL, START),
+        "account_order_data": exchange.orders(SYMBOL, START),
+        "fees": exchange.fees(),
+    }
+    for operation, asked in lists.items():
+        desk.sim.instead[operation] = lambda body: content.encode()
+        with pytest.raises(OutcomeUnknown):
+            await asked
 
 
 async def test_fills_of_long_ago_are_told_without_a_start_that_would_be_refused(desk, exchange):

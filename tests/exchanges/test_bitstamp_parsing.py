@@ -134,6 +134,27 @@ def test_an_answer_about_another_client_id_is_no_evidence():
         orders.looked_up(STATUS, "trd-2")
 
 
+@pytest.mark.parametrize("told", [{}, None, "", [1], {"tid": D(1)}])
+def test_transactions_that_are_no_list_are_not_an_empty_one(told):
+    with pytest.raises(OutcomeUnknown), orders.understood():
+        orders.looked_up(STATUS | {"transactions": told}, "trd-1")
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[1e99999999999999999999]", "[" * 100_000, b"\xff", "{", "", '{"a":1e9999999999999999999}'],
+)
+def test_what_no_number_can_hold_is_not_json_here(content):
+    with pytest.raises(ValueError, match=r"."):
+        fields.read_json(content)
+
+
+@pytest.mark.parametrize("value", ["1e300", "0e99999999", "1e-3", "0e-99999999", "NaN", "Infinity"])
+def test_a_number_that_nobody_counts_to_is_no_id(value):
+    with pytest.raises(ValueError, match="not a text"):
+        fields.text(D(value))
+
+
 @pytest.mark.parametrize("gone", ["id", "type", "status", "market", "transactions"])
 def test_a_reply_that_lacks_something_is_an_unknown_outcome(gone):
     reply = {key: value for key, value in STATUS.items() if key != gone}
@@ -219,7 +240,8 @@ def test_a_daily_order_that_ends_at_midnight_has_expired(subtype, micros, state)
     assert report.state is state
 
 
-def test_r39_one_trade_told_twice_is_one_fill():
+@pytest.mark.parametrize("fee", ["0.01", "-0.01"])
+def test_r39_one_trade_told_twice_is_one_fill_whose_fee_has_no_sign(fee):
     tracker = Tracker(Memory())
     tracker.take_event("ETH/USD", "order_created", event("0.006"))
     trade = {
@@ -228,7 +250,7 @@ def test_r39_one_trade_told_twice_is_one_fill():
         "side": "buy",
         "amount": "0.002",
         "price": "2468.04",
-        "fee": "0.01",
+        "fee": fee,
         "microtimestamp": "1789459694223000",
     }
 
@@ -237,7 +259,7 @@ def test_r39_one_trade_told_twice_is_one_fill():
 
     report = tracker.orders["7"].report()
     assert report is not None
-    assert len(report.fills) == 1
+    assert [f.fee for f in report.fills] == [D("0.01")]
     assert report.filled_quantity == D("0.002")
 
 
@@ -303,6 +325,7 @@ def test_what_is_not_plain_spot_under_its_own_name_is_left_out(changes):
         json.dumps({"currencies": [COIN], "markets": [ROW | {"base_decimals": 99}]}).encode(),
         json.dumps({"currencies": [COIN], "markets": [ROW | {"base_decimals": "x"}]}).encode(),
         json.dumps({"currencies": [COIN], "markets": [{"market_type": "SPOT"}]}).encode(),
+        b'{"currencies":[],"markets":[{"tick_size":1e99999999999999999999}]}',
         json.dumps({"currencies": [COIN], "markets": [ROW | {"x": float("nan")}]}).encode(),
     ],
 )
@@ -311,7 +334,9 @@ def test_documents_that_are_empty_or_malformed_are_refused(content):
         metadata.read(content, START)
 
 
-@pytest.mark.parametrize("parts", [(b"{}", b"[]"), (b"[]", b"<html>"), (b"[]", b"")])
+@pytest.mark.parametrize(
+    "parts", [(b"{}", b"[]"), (b"[]", b"<html>"), (b"[]", b""), (b"[]", b"[" * 9999)]
+)
 def test_what_is_not_two_lists_is_no_document(parts):
     with pytest.raises(ValueError, match=r"."):
         metadata.document(*parts)

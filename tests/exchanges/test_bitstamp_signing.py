@@ -110,10 +110,20 @@ def test_an_answer_to_another_request_is_not_believed():
     assert not KEY.vouches_for(other, REPLY)
 
 
-def test_an_error_without_a_signature_is_read_all_the_same():
-    sent = KEY.sign("POST", HOST, "/", b"", NONCE, STAMP)
+@pytest.mark.parametrize(
+    ("status", "headers", "must_be"),
+    [
+        (403, {}, False),
+        (301, {}, False),
+        (200, {}, True),
+        (403, {"x-server-auth-signature": "00"}, True),
+    ],
+)
+def test_an_error_without_a_signature_is_read_and_vouched_for_by_nobody(status, headers, must_be):
+    sent, answer = KEY.sign("POST", HOST, "/", b"", NONCE, STAMP), Answer(status, headers, b"{}")
 
-    assert KEY.vouches_for(sent, Answer(403, {}, b"{}"))
+    assert not KEY.vouches_for(sent, answer)
+    assert KEY.must_be_signed(answer) is must_be
 
 
 def test_neither_key_nor_secret_shows_in_a_repr():

@@ -5,14 +5,18 @@ import json
 from contextlib import aclosing, suppress
 
 import pytest
+from websockets.asyncio.server import serve
+from websockets.exceptions import ConnectionClosed
 
 from backend.domain.errors import ExchangeUnavailable
 from backend.domain.order import OrderState
+from backend.domain.secret import Secret
 from backend.exchanges._budget import Purpose
+from backend.exchanges.bitstamp.link import Link
 from backend.exchanges.bitstamp.orders import Memory
 from backend.exchanges.bitstamp.stream import Stream
 from tests.exchanges.bitstamp_bench import Desk
-from tests.exchanges.scripted import D
+from tests.exchanges.scripted import D, FrozenClock
 from tests.simulators.bitstamp import faults
 
 pytestmark = pytest.mark.anyio
@@ -319,6 +323,81 @@ async def test_a_market_without_a_channel_is_left_to_look_ups(desk, exchange, st
     seen = await until(stream, OrderState.OPEN)
 
     assert seen[-1].symbol == SYMBOL
+
+
+async def test_a_market_that_was_refused_once_is_listened_to_later(desk, exchange):
+    desk.sim.set_touch("ethusd", D("2999.99"), D("3000.00"))
+    desk.sim.stream.refusals = 1
+    for symbol in (SYMBOL, "ETH/USD"):
+        await exchange.find("trd-0", symbol)
+    async with asyncio.timeout(10), aclosing(exchange.events()) as stream:
+        assert (await anext(stream)).report is None
+        await exchange.submit(desk.order(limit_price="45000"))
+
+        desk.clock.advance(301)
+        await exchange.submit(
+            desk.order("trd-2", symbol="ETH/USD", quantity="0.1", limit_price="2500")
+        )
+
+        seen = await until(stream, OrderState.OPEN)
+        await exchange.submit(desk.order("trd-3", limit_price="45000"))
+        seen += await until(stream, OrderState.OPEN, "trd-3")
+    assert [report.client_order_id for report in seen] == ["trd-2", "trd-1", "trd-3"]
+
+
+# --- one connection ---
+
+
+async def test_a_subscription_ends_in_time_whatever_else_is_told_meanwhile():
+    async def chatty(socket):
+        with suppress(ConnectionClosed):
+            while True:
+                await socket.send('{"event": "order_changed"}')
+                await asyncio.sleep(0)
+
+    async with serve(chatty, "127.0.0.1", 0) as server:
+        link = await Link.open(url_of(server), FrozenClock(), ack_s=0.1)
+        async with asyncio.timeout(5):
+            with pytest.raises(ExchangeUnavailable, match="subscription"):
+                await link.subscribe("private-my_orders_btcusd-1", Secret("t"))
+        await link.close()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        '{"event":"x","data":{"amount":1e99999999999999999999}}',
+        '{"event":"x","data":' + "[" * 100_000 + "]" * 100_000 + "}",
+        b'{"event":"\xff"}',
+        "[]",
+        '{"event":1}',
+        "",
+    ],
+)
+async def test_a_frame_that_cannot_be_read_breaks_the_connection(message):
+    async def garble(socket):
+        await socket.send(message)
+        await socket.wait_closed()
+
+    async with serve(garble, "127.0.0.1", 0) as server:
+        link = await Link.open(url_of(server), FrozenClock())
+        with pytest.raises(ExchangeUnavailable):
+            await link.next(5)
+        await link.close()
+
+
+@pytest.mark.parametrize(
+    "data", [None, [], {"id": []}, {"microtimestamp": "9" * 20}, {"amount_str": {}}]
+)
+async def test_an_event_that_cannot_be_read_is_a_gap(desk, exchange, stream, data):
+    channel = f"private-my_orders_btcusd-{desk.account.user_id}"
+    desk.sim.stream.send(channel, {"event": "order_changed", "channel": channel, "data": data})
+
+    assert (await anext(stream)).report is None
+
+
+def url_of(server):
+    return f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
 
 
 def test_the_longest_subscription_fits_the_exchanges_frame_limit():

@@ -188,3 +188,6 @@ class BinanceSide(ExchangeSide):
         places = (("POST", "/api/v3/order"), ("WS", "order.place"))
         seen = [s for s in self.sim.requests if (s.method, s.path) in places]
         return [s.params["newClientOrderId"] for s in seen]
+
+    def requests(self) -> int:
+        return len(self.sim.requests)

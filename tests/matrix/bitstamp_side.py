@@ -190,3 +190,6 @@ class BitstampSide(ExchangeSide):
             for seen in self.sim.requests
             if seen.path.startswith(("/api/v2/buy/", "/api/v2/sell/"))
         ]
+
+    def requests(self) -> int:
+        return len(self.sim.requests)

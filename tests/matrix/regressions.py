@@ -51,7 +51,7 @@ R37  test_r37_r38_an_end_told_before_its_fills_makes_none_up
      test_r37_a_fill_that_cannot_be_read_yet_is_waited_for
 R38  test_r37_r38_an_end_told_before_its_fills_makes_none_up
 R39  test_r39_the_paper_exchange_fills_no_order_that_has_ended
-     test_r39_one_trade_told_twice_is_one_fill
+     test_r39_one_trade_told_twice_is_one_fill_whose_fee_has_no_sign
 R40  test_r40_two_orders_that_share_one_trade_id_are_both_booked
 R41  test_r41_a_fill_without_an_id_is_given_none_by_us
      test_r41_a_fill_has_the_same_id_whoever_tells_of_it
@@ -83,7 +83,7 @@ R60  test_r60_a_quantity_is_sent_as_it_was_planned
      test_r60_numbers_go_out_exactly_without_an_exponent
      test_r60_a_quantity_goes_out_in_plain_digits
 R69  test_r69_a_cancelled_order_is_found_whatever_it_is_called_then
-     test_r69_a_lost_order_that_was_renamed_is_not_judged_absent_while_a_fill_may_be_its
+     test_r69_a_lost_order_that_was_renamed_is_not_judged_absent_while_it_may_be_ours
      test_r69_a_cancelled_order_keeps_its_name_whatever_the_exchange_shows
      test_r69_a_cancel_is_told_under_the_orders_name_whoever_asked
 """

@@ -191,3 +191,7 @@ class ExchangeSide(ABC):
     @abstractmethod
     def orders_received(self) -> list[str]:
         """Return the client order ids of every order request of which a byte arrived."""
+
+    @abstractmethod
+    def requests(self) -> int:
+        """Return how many requests of any kind have arrived so far."""

@@ -1,11 +1,13 @@
 """F05-F08, F31: nobody answered, or answered that nothing can be told."""
 
+import asyncio
 from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
 from tests.matrix.world import World, each_exchange, world
+from tests.services.spoken import until
 
 pytestmark = pytest.mark.anyio
 D = Decimal
@@ -204,3 +206,83 @@ async def test_f31_a_key_revoked_midway_is_no_evidence_and_a_new_key_resumes(tmp
         assert (await w.do()).status == "executed"
         await w.agrees()
         assert await w.stopped() is None
+
+
+@pytest.mark.parametrize(
+    ("exchange", "settings", "sent"),
+    [
+        ("binance", {"orders_over": "rest"}, False),
+        ("binance", {"orders_over": "websocket"}, False),
+        ("bitstamp", {}, True),  # One connection serves every key there: the old one still signs.
+    ],
+    ids=["binance-rest", "binance-websocket", "bitstamp"],
+)
+async def test_f31_a_key_replaced_between_claim_and_send_leaves_a_definite_outcome(
+    tmp_path, exchange, settings, sent
+):
+    async with world(tmp_path / "home", exchange, settings) as w:
+        made = await w.plan()
+        path = f"/api/v1/accounts/{w.account_id}/credentials"
+
+        async def replace() -> None:
+            ours = {"credentials": w.side.new_credentials()}
+            changed = await w.stack.operator.post(path, json=ours)
+            assert changed.status_code == 200, changed.text
+
+        with w.after_claim(replace):
+            told = await w.confirm(made)
+        kept = await held(w)
+
+        assert (told.status, kept) == ("executed" if sent else "failed", D(0))
+        assert told.get("reason") == (None if sent else "not_sent")
+        assert w.side.orders_received() == [made.trade_id] * sent
+        assert (await w.do()).status == "executed"
+        await w.advance(31, 1)
+        await w.agrees()
+        assert await w.stopped() is None
+
+
+@pytest.mark.parametrize(
+    ("exchange", "settings"),
+    [
+        ("binance", {"orders_over": "rest"}),
+        ("binance", {"orders_over": "websocket"}),
+        ("bitstamp", {}),
+    ],
+    ids=["binance-rest", "binance-websocket", "bitstamp"],
+)
+async def test_f31_a_key_replaced_while_an_order_is_on_the_wire_proves_nothing_of_it(
+    tmp_path, exchange, settings
+):
+    async with world(tmp_path / "home", exchange, settings) as w:
+        made = await w.plan()
+        w.side.next_submit("late")
+        confirming = asyncio.create_task(w.confirm(made))
+        await until(lambda: made.trade_id in w.side.orders_received(), 0.01)
+        path = f"/api/v1/accounts/{w.account_id}/credentials"
+        ours = {"credentials": w.side.new_credentials()}
+        changed = await w.stack.operator.post(path, json=ours)
+        told = await confirming
+        await w.side.deliver_late()
+        await w.advance(1, 31, 1)
+
+        assert changed.status_code == 200, changed.text
+        assert (told.refused, told.status in ("executing", "executed")) == (False, True)
+        assert (await w.look(made)).status == "executed"
+        assert w.side.orders_received() == [made.trade_id]
+        await w.agrees()
+        assert await w.stopped() is None
+
+
+@each_exchange
+async def test_f31_a_revoked_key_is_not_presented_each_second(tmp_path, exchange):
+    async with world(tmp_path / "home", exchange) as w:
+        w.side.revoke()
+        await w.stack.restart()  # Connected anew, the key is presented to prove the account.
+        before = w.side.requests()
+        await w.advance(*[1] * 60)
+        asked = w.side.requests() - before
+        health = (await w.stack.http.get("/health")).json()
+
+        assert health["silent_accounts"] == 1
+        assert 0 < asked <= 20

@@ -182,7 +182,7 @@ async def test_r69_a_cancelled_order_is_found_whatever_it_is_called_then(tmp_pat
 
 
 @pytest.mark.parametrize("filled", ["0.005", None])
-async def test_r69_a_lost_order_that_was_renamed_is_not_judged_absent_while_a_fill_may_be_its(
+async def test_r69_a_lost_order_that_was_renamed_is_not_judged_absent_while_it_may_be_ours(
     tmp_path, filled
 ):
     """nautilus_trader#4923: nobody told us its number, a person cancelled it: its name is gone."""
@@ -195,13 +195,10 @@ async def test_r69_a_lost_order_that_was_renamed_is_not_judged_absent_while_a_fi
         await w.until_absent()
 
         done = await w.look(made)
-        if filled:
-            assert (done.status, await held(w) > 0) == ("executing", True)
-            assert "belongs to no known order" in done["incident"]
-        else:
-            assert (done.status, await held(w)) == ("failed", D(0))
+        assert (done.status, await held(w) > 0) == ("executing", True)
+        assert "could be this one" in done["incident"]
         assert len(theirs(w.side, made)) == 1
-        assert bool(await w.stopped()) is bool(filled)
+        assert await w.stopped() is not None
 
 
 @each_exchange

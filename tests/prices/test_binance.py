@@ -5,6 +5,7 @@ from itertools import count
 
 import msgspec
 import pytest
+from websockets.asyncio.server import serve
 
 from backend.prices import open_prices
 from backend.prices.binance import (
@@ -20,6 +21,7 @@ from tests.exchanges.binance_bench import eventually
 from tests.exchanges.recorded import recorded
 from tests.exchanges.scripted import START, D, FrozenClock
 from tests.simulators.binance import Simulator
+from tests.simulators.http import HttpServer, Reply
 
 pytestmark = pytest.mark.anyio
 
@@ -51,7 +53,7 @@ class Desk:
 
         def is_there():
             touch = newest.get("BTCUSDT")
-            if touch is not None and touch[0].ask == D(ask):
+            if touch is not None and touch[0] is not None and touch[0].ask == D(ask):
                 return True
             # Told only when it changes, so each time another depth.
             self.sim.set_touch("BTCUSDT", bid, ask, D(next(self.depths)))
@@ -137,7 +139,7 @@ async def test_what_the_stream_brought_while_the_book_was_asked_is_newer(desk):
 
 
 @pytest.mark.parametrize(
-    "symbol", ["NOBODY/USDT", "AAPL", "", "/", "BTC/", "/USDT", "A/B/C", "a&b/c"]
+    "symbol", ["NOBODY/USDT", "AAPL", "", "/", "BTC/", "/USDT", "A/B/C", "a&b/c", "\ud800/USDT"]
 )
 async def test_what_has_no_book_has_no_quote_and_no_stream(desk, symbol):
     assert await desk.prices.quote(symbol) is None
@@ -188,6 +190,100 @@ async def test_without_room_in_the_limits_nothing_is_asked(desk):
 async def test_a_server_that_is_not_there_gives_no_quote(desk):
     prices = open_source("http://127.0.0.1:9 ws://127.0.0.1:9", desk.clock, 0)
 
+    assert await prices.quote("BTC/USDT") is None
+    await prices.close()
+
+
+DEEP = b'{"x":' + b"[" * 200_000 + b"]" * 200_000 + b"}"
+
+
+def told(bid="1", ask="2", code="BTCUSDT"):
+    return msgspec.json.encode({"s": code, "b": bid, "B": "1", "a": ask, "A": "1"})
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [DEEP, b'{"s":"\xff","b":"1"}', b'{"e":"\xff"}', b"<html>", told()[:-1]],
+    ids=["deep", "not UTF-8", "an event not UTF-8", "HTML", "cut"],
+)
+async def test_a_frame_that_is_not_understood_breaks_the_connection_and_the_next_is_read(frame):
+    clock = FrozenClock()
+    opened = count(1)
+
+    async def serve_one(socket):
+        clock.advance(61)
+        first = next(opened) == 1
+        await socket.recv()
+        await socket.send(frame if first else told())
+        await socket.wait_closed()
+
+    async with serve(serve_one, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        prices = open_source(f"http://127.0.0.1:9 ws://127.0.0.1:{port}", clock, 0)
+        prices._stream.want("BTCUSDT")
+
+        await eventually_read(prices)
+
+        quote = await prices.quote("BTC/USDT")
+        assert quote is not None
+        assert quote.ask == D(2)
+        await prices.close()
+
+
+async def eventually_read(prices):
+    async with asyncio.timeout(20):
+        while "BTCUSDT" not in prices._stream.newest:
+            assert not prices._stream._task.done()
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("body", [DEEP, b'{"symbol":"\xff"}', b'{"symbol":1e99999999999999999999}'])
+async def test_an_answer_that_is_not_understood_is_no_quote(body):
+    async def answer(request):
+        return Reply(200, body)
+
+    server = HttpServer(answer)
+    await server.start()
+    prices = open_source(f"{server.url} ws://127.0.0.1:9", FrozenClock(), 0)
+
+    assert await prices.quote("BTC/USDT") is None
+
+    await prices.close()
+    await server.stop()
+
+
+async def test_being_told_to_wait_no_time_is_a_pause_too():
+    asked = []
+
+    async def answer(request):
+        asked.append(request)
+        return Reply(429, b"{}", {"Retry-After": "0"})
+
+    server = HttpServer(answer)
+    await server.start()
+    clock = FrozenClock()
+    prices = open_source(f"{server.url} ws://127.0.0.1:9", clock, 0)
+    for seconds in (0, 0.9, 0.1):
+        clock.advance(seconds)
+        assert await prices.quote("BTC/USDT") is None
+
+    assert len(asked) == 2
+    await prices.close()
+    await server.stop()
+
+
+@pytest.mark.parametrize(("bid", "ask"), [("2", "1"), ("0", "1"), ("NaN", "1"), ("1", "1e999999")])
+async def test_what_the_stream_tells_is_checked_before_it_is_kept(bid, ask):
+    clock = FrozenClock()
+    prices = open_source("http://127.0.0.1:9 ws://127.0.0.1:9", clock, 0)
+
+    assert prices._stream._take(told())
+    good = await prices.quote("BTC/USDT")
+    assert prices._stream._take(told(bid, ask))
+
+    assert good is not None
+    assert (good.bid, good.ask) == (D(1), D(2))
+    assert prices._stream.newest["BTCUSDT"] == (None, clock())
     assert await prices.quote("BTC/USDT") is None
     await prices.close()
 

@@ -5,11 +5,22 @@ import json
 from decimal import Decimal as D
 
 import pytest
+from websockets.asyncio.server import serve
 
 from backend.domain.errors import RateLimited
-from backend.prices.bitstamp import ADDRESSES, BitstampPrices, addresses_of, code_of, open_source
+from backend.prices.bitstamp import (
+    ADDRESSES,
+    BitstampPrices,
+    addresses_of,
+    code_of,
+    open_source,
+    pause_after,
+)
+from backend.wire import Answer
 from tests.exchanges.scripted import START, FrozenClock
 from tests.simulators.bitstamp import Simulator, faults
+from tests.simulators.bitstamp.faults import Fault
+from tests.simulators.http import Reply
 
 pytestmark = pytest.mark.anyio
 BOOK = "/api/v2/order_book/btcusd/"
@@ -82,6 +93,17 @@ async def test_a_quote_that_is_older_than_two_seconds_is_asked_for_once(sim, pri
     assert quote.as_of == sim.clock()
 
 
+@pytest.mark.parametrize("seconds", [-1, -3600])
+async def test_a_quote_from_before_the_clock_was_put_back_is_asked_for_anew(sim, prices, seconds):
+    await prices.quote("BTC/USD")
+    sim.clock.advance(seconds)
+
+    quote = await prices.quote("BTC/USD")
+
+    assert asked(sim) == 2
+    assert quote.as_of == sim.clock()
+
+
 async def test_the_exchanges_time_counts_where_it_is_older(sim, prices):
     later = BitstampPrices(prices._addresses, FrozenClock(START.replace(minute=5)))
 
@@ -103,6 +125,9 @@ async def test_the_exchanges_time_counts_where_it_is_older(sim, prices):
         {"bids": [["NaN", "1"]], "asks": [["50000", "1"]]},
         {"bids": [["1", "1"]], "asks": [["2", "1"]], "microtimestamp": "soon"},
         {"bids": "none"},
+        {"bids": [["sNaN", "1"]], "asks": [["50000", "1"]]},
+        {"bids": [["1e99999999999999999999", "1"]], "asks": [["50000", "1"]]},
+        {"bids": [["1", "1"]], "asks": [["2", "1"]], "microtimestamp": "9" * 5000},
         {},
     ],
 )
@@ -146,6 +171,68 @@ async def test_a_frame_that_is_not_understood_changes_nothing(sim, prices, messa
 
     assert prices._take(message) is False
     assert (await prices.quote("BTC/USD")).bid == D(49_990)
+
+
+DEEP = b"[" * 100_000 + b"]" * 100_000
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b'{"event":"\xff"}',
+        b'{"event":"data","channel":"order_book_btcusd","data":' + DEEP + b"}",
+        b'{"event":"trade","channel":"live_trades_btcusd","data":{"price_str":"\xff"}}',
+    ],
+    ids=["no text", "too deep", "no text inside"],
+)
+async def test_a_garbled_frame_breaks_the_connection_and_the_stream_comes_back(message):
+    second = asyncio.Event()
+    waiting = [message]
+
+    async def garble(socket):
+        await socket.recv()
+        if not waiting:
+            second.set()
+        else:
+            await socket.send(waiting.pop())
+        await socket.wait_closed()
+
+    async with serve(garble, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        source = BitstampPrices(
+            addresses_of(f"http://127.0.0.1:1 ws://127.0.0.1:{port}"), FrozenClock()
+        )
+        await source.quote("BTC/USD")
+        async with asyncio.timeout(5):
+            await second.wait()
+        await source.close()
+
+
+@pytest.mark.parametrize("body", [b"\xff", DEEP, b'{"bids":' + DEEP + b"}"])
+async def test_a_garbled_answer_is_no_quote(sim, prices, body):
+    sim.faults.next("order_book", Fault(page=Reply(200, body)))
+
+    assert await prices.quote("BTC/USD") is None
+
+
+async def test_a_pause_that_the_exchange_asks_for_is_made(sim, prices):
+    sim.faults.next("order_book", Fault(page=Reply(429, b"", {"Retry-After": "600"})))
+    for _ in range(3):
+        assert await prices.quote("BTC/USD") is None
+    assert asked(sim) == 1
+
+    sim.clock.advance(600)
+
+    assert await prices.quote("BTC/USD") is not None
+
+
+@pytest.mark.parametrize(
+    ("told", "pause_s"),
+    [("7", 7), ("0", 1), ("", 1), ("soon", 1), ("-5", 1), ("\u00b2", 1), ("999999", 600)],
+)
+def test_a_pause_is_one_second_at_least_and_ten_minutes_at_most(told, pause_s):
+    assert pause_after(Answer(429, {"retry-after": told}, b"")).total_seconds() == pause_s
+    assert pause_after(Answer(429, {"retry-after": "9" * 5000}, b"")).total_seconds() == 1
 
 
 @pytest.mark.parametrize("how", ["asked", "closed", "cut"])

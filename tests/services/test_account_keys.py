@@ -141,7 +141,7 @@ async def test_a_connection_that_does_not_prove_its_account_is_neither_used_nor_
     order = await lost(exec_mcp, module)
     waiting = await plan_one(exec_mcp)
     sent, looked = len(exchange.sent), exchange.asked["find"]
-    await exec_mcp.backend.desk.disconnect(await account_one(exec_mcp))
+    await exec_mcp.backend.desk.connections.drop((await account_one(exec_mcp)).number)
     if answer == "another":
         exchange.says = Identity("two", may_trade=True, may_withdraw=False)
     else:
@@ -165,6 +165,7 @@ async def test_once_it_is_proven_again_the_connection_is_used(exec_mcp):
     exchange.trouble["identity"] = DOWN[0]
     assert (await plan_one(exec_mcp)).http == 503
     exchange.trouble.clear()
+    exec_mcp.clock.advance(1)  # A failed attempt is not repeated at once.
     before = exchange.asked["identity"]
 
     first, second = await plan_one(exec_mcp), await plan_one(exec_mcp, **real.RESTING)

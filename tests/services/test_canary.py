@@ -9,7 +9,8 @@ import structlog
 
 from backend import logs
 from backend.domain.errors import ExchangeRejected, ExchangeUnavailable
-from backend.services import account_key, reconcile, vault
+from backend.services import reconcile, vault
+from backend.services.connections import account_key
 from tests.services import real
 from tests.services.canary import ALL_FORMS, API_KEY, KEY, found_in, found_in_files
 from tests.services.fakes import install_real
@@ -51,7 +52,7 @@ async def through_its_life(stack, module, tmp_path) -> list[str]:
     await vault.rotate(desk, desk.vault, "operator")
     desk.database.backup(tmp_path / "copies.db")
     exchange = module.accounts[API_KEY]
-    await desk.disconnect(account)
+    await desk.connections.drop(account.number)
     for error in (ExchangeRejected, ExchangeUnavailable):
         exchange.trouble["identity"] = error(f"the key {API_KEY} is no good")
         said.append((await real.change(stack, "credentials", credentials=KEY)).text)

@@ -244,11 +244,76 @@ async def test_without_any_set_and_without_the_exchange_no_account_is_made(exec_
 
     refused = await add_mirrored(exec_mcp)
     market.trouble = None
+    exec_mcp.clock.advance(10)  # A failed fetch is not repeated at once.
     added = await add_mirrored(exec_mcp)
 
     assert (refused.http, refused.code) == (503, "exchange_unavailable")
     assert "the rules of tiny (live) could not be fetched" in refused["detail"]
     assert added.http == 201
+
+
+async def test_a_first_fetch_that_failed_is_not_repeated_at_once(exec_mcp):
+    market = install(exec_mcp)
+    market.rows = []
+    fetched = []
+
+    for seconds in (0, 0, 9.9, 0.1, 9.9, 0.1):
+        exec_mcp.clock.advance(seconds)
+        refused = await add_mirrored(exec_mcp)
+        assert "the rules of tiny (live) could not be fetched" in refused["detail"]
+        fetched.append(market.fetched)
+
+    assert fetched == [1, 1, 1, 2, 2, 3]
+
+
+async def test_of_many_who_need_rules_that_cannot_be_fetched_one_asks_for_them(exec_mcp):
+    market = install(exec_mcp)
+    market.rows = []
+
+    told = await asyncio.gather(
+        *(markets(exec_mcp).require(*LIVE) for _ in range(5)), return_exceptions=True
+    )
+
+    assert market.fetched == 1
+    assert {type(one) for one in told} == {ExchangeUnavailable}
+    assert len({str(one) for one in told}) == 1
+
+
+async def test_another_environment_is_asked_though_one_just_failed(exec_mcp):
+    market = install(exec_mcp)
+    market.trouble = ExchangeUnavailable("down")
+    with pytest.raises(ExchangeUnavailable):
+        await markets(exec_mcp).require(*LIVE)
+
+    assert (await markets(exec_mcp).require("tiny", "testnet")).instruments
+
+
+async def test_a_clock_that_was_set_back_ends_the_pause_after_a_failed_fetch(exec_mcp):
+    market = install(exec_mcp)
+    market.trouble = ExchangeUnavailable("down")
+    assert (await add_mirrored(exec_mcp)).http == 503
+    market.trouble = None
+
+    exec_mcp.clock.advance(-1)
+
+    assert (await add_mirrored(exec_mcp)).http == 201
+
+
+async def test_what_is_stored_and_not_understood_is_read_once_until_it_changes(exec_mcp):
+    market = await mirrored(exec_mcp)
+    known = markets(exec_mcp).metadata(*LIVE)
+    market.trouble = ExchangeUnavailable("down")
+    read = []
+
+    for version in ("x", "y"):
+        text = "UPDATE metadata SET version = ?, content = ?"
+        await change(exec_mcp, text, version, zlib.compress(b"?"))
+        for _ in range(5):
+            assert await markets(exec_mcp).require(*LIVE) is known
+        read.append(market.read)
+
+    assert [number - read[0] for number in read] == [0, 1]
+    assert read[0] == 2  # What was fetched, and the first that was not understood.
 
 
 async def test_a_set_and_its_audit_row_are_written_together_or_not_at_all(exec_mcp):

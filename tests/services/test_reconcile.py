@@ -45,6 +45,16 @@ async def lost(stack) -> tuple[FakeExchange, Reply]:
     return exchange, made
 
 
+async def resting(stack) -> tuple[FakeExchange, Reply]:
+    """Return the fake exchange and a buy of 2 BTC that rests there."""
+    exchange = await add_fake(stack)
+    exchange.answers = [a_report("", "open")]
+    made = await plan(stack, account_id=ACCOUNT, symbol="BTC/USD", quantity=2, **RESTING)
+    assert (await confirm(stack, made)).status == "working"
+    exchange.told[made.trade_id] = a_report(made.trade_id, "open")
+    return exchange, made
+
+
 async def pass_by(stack, *seconds: float) -> None:
     """Let these times pass, reconciling after each."""
     for one in seconds:
@@ -225,6 +235,35 @@ async def test_an_order_found_after_two_misses_is_settled(exec_mcp):
     await pass_by(exec_mcp, 11, 11, 11, 11)
 
     # Seen live once, it is not gone because answers miss it.
+    assert (await look(exec_mcp, made)).status == "working"
+
+
+async def test_not_found_now_and_then_between_answers_that_find_it_loses_no_order(exec_mcp):
+    exchange, made = await resting(exec_mcp)
+    there = exchange.told[made.trade_id]
+
+    for _ in range(3):
+        del exchange.told[made.trade_id]
+        await pass_by(exec_mcp, 60)
+        exchange.told[made.trade_id] = there
+        await pass_by(exec_mcp, 60)
+
+    assert (await fake_account(exec_mcp.backend.desk)).break_reason is None
+    trade = await look(exec_mcp, made)
+    assert (trade.status, trade.get("incident")) == ("working", None)
+
+
+async def test_not_found_often_enough_in_a_row_stops_the_account(exec_mcp):
+    exchange, made = await resting(exec_mcp)
+    await pass_by(exec_mcp, 60)
+    del exchange.told[made.trade_id]
+
+    await pass_by(exec_mcp, 60, 60)
+    before = (await fake_account(exec_mcp.backend.desk)).break_reason
+    await pass_by(exec_mcp, 60)
+
+    assert before is None
+    assert "was it reset?" in ((await fake_account(exec_mcp.backend.desk)).break_reason or "")
     assert (await look(exec_mcp, made)).status == "working"
 
 
@@ -424,3 +463,89 @@ async def test_a_fill_that_is_not_seen_yet_is_no_balance_difference(exec_mcp):
     assert before is None
     assert (await look(exec_mcp, made)).status == "executed"
     assert (await fake_account(exec_mcp.backend.desk)).break_reason is None
+
+
+# --- after an order's end, and while one is not to be found ---
+
+
+@pytest.mark.parametrize("end", ["cancelled", "expired"])
+async def test_balances_are_read_again_when_an_order_ends_that_had_locked_some(exec_mcp, end):
+    exchange, made = await resting(exec_mcp)
+    await pass_by(exec_mcp, 31, 31)
+    before = exchange.asked["balances"]
+    await pass_by(exec_mcp, 31)
+    assert exchange.asked["balances"] == before  # Nothing happened.
+
+    exchange.told[made.trade_id] = a_report(made.trade_id, end)
+    await pass_by(exec_mcp, 31, 31)
+    after = exchange.asked["balances"]
+    await pass_by(exec_mcp, 31, 31)
+
+    assert (await look(exec_mcp, made)).status == "failed"
+    assert before < after == exchange.asked["balances"]  # And then no more.
+
+
+async def test_balances_are_read_again_when_an_order_is_found_absent(exec_mcp):
+    exchange = await add_fake(exec_mcp)
+    await pass_by(exec_mcp, 1)
+    before = exchange.asked["balances"]
+    exchange.answers = [OutcomeUnknown("no answer")]
+    made = await plan(exec_mcp, account_id=ACCOUNT, symbol="BTC/USD", quantity=2)
+    await confirm(exec_mcp, made)
+
+    await pass_by(exec_mcp, 34, 11, 11, 1)
+    after = exchange.asked["balances"]
+    await pass_by(exec_mcp, 1, 1)
+
+    assert await state(exec_mcp, made) == "absent"
+    assert before < after == exchange.asked["balances"]  # And then no more.
+
+
+async def follow(stack) -> None:
+    """Let `fake:one` take over what somebody else moves."""
+    settings = '{"on_difference": "adjust"}'
+    await change(stack, "UPDATE accounts SET settings = ? WHERE identifier = 'one'", settings)
+
+
+async def adjustments(stack) -> int:
+    found = await row(stack, "SELECT COUNT(*) AS n FROM postings WHERE kind = 'adjustment'")
+    return int(found["n"])
+
+
+@pytest.mark.parametrize("hours", [1, 2, 8], ids=["a doubt", "two in a row", "lost long since"])
+async def test_what_an_order_that_is_not_to_be_found_moved_is_booked_once_when_it_shows(
+    exec_mcp, hours
+):
+    exchange, made = await resting(exec_mcp)
+    await follow(exec_mcp)
+    await pass_by(exec_mcp, 1)
+    del exchange.told[made.trade_id]  # It fills, and is forgotten for a while.
+    exchange.totals = {"USD": D(98_000), "BTC": D(12)}
+    await pass_by(exec_mcp, *[3700] * hours)
+    meanwhile = await funds(exec_mcp, ACCOUNT), await adjustments(exec_mcp)
+
+    exchange.told[made.trade_id] = a_report(made.trade_id, "filled", WHOLE)
+    await pass_by(exec_mcp, 1)
+
+    assert meanwhile == ({"USD": ("100000", "2000"), "BTC": ("10", "0")}, 0)
+    assert (await look(exec_mcp, made)).status == "executed"
+    assert await funds(exec_mcp, ACCOUNT) == {"USD": ("98000", "0"), "BTC": ("12", "0")}
+    await pass_by(exec_mcp, *[3700] * 3)
+    assert await adjustments(exec_mcp) == 0
+    await assert_whole(exec_mcp)
+
+
+async def test_a_stopped_account_takes_over_nothing_until_it_is_resumed(exec_mcp):
+    exchange, _ = await resting(exec_mcp)
+    await follow(exec_mcp)
+    await change(exec_mcp, "UPDATE accounts SET break_reason = 'an incident'")
+    exchange.totals["USD"] -= 5
+
+    await pass_by(exec_mcp, *[3700] * 3)
+    stopped = await adjustments(exec_mcp)
+    await change(exec_mcp, "UPDATE accounts SET break_reason = NULL")
+    await pass_by(exec_mcp, 1, 1)
+
+    assert stopped == 0
+    assert await adjustments(exec_mcp) == 1
+    assert (await funds(exec_mcp, ACCOUNT))["USD"] == ("99995", "2000")

@@ -154,6 +154,71 @@ async def test_nothing_begins_anew_while_the_exchange_knows_an_order_of_ours(exe
     assert (await real.show(exec_mcp))["stopped"]
 
 
+async def ended(stack):
+    """Return the exchange and two orders that filled and ended there, the older one first."""
+    exchange = install_real(stack).holds("key-one")
+    await add(stack)
+    made = []
+    for _ in range(2):
+        stack.clock.advance(1)
+        made.append(await plan_one(stack))
+        assert (await confirm(stack, made[-1])).status == "executed"
+    await stop(stack)
+    stack.clock.advance(LATE)
+    return exchange, made
+
+
+async def test_nothing_begins_anew_while_the_exchange_knows_what_it_filled_last(exec_mcp):
+    exchange, (_, newest) = await ended(exec_mcp)
+    before = await funds(exec_mcp, ONE)
+
+    refused = await real.change(exec_mcp, "reset")
+    news = exchange.told[newest.trade_id]  # The stream tells of it again.
+    await take_report(exec_mcp.backend.desk, await account_one(exec_mcp), exchange, news, "stream")
+
+    assert (refused.http, refused.code) == (400, "account_in_use")
+    assert refused["live_orders"] == [newest.trade_id]
+    assert await funds(exec_mcp, ONE) == before
+    assert (await real.show(exec_mcp))["stopped"]
+    await assert_whole(exec_mcp)
+
+
+async def test_what_was_filled_and_is_not_known_any_more_stands_in_no_ones_way(exec_mcp):
+    exchange, trades = await ended(exec_mcp)
+    wipe(exchange)
+
+    done = await real.change(exec_mcp, "reset")
+
+    assert (done.http, done["ended"]) == (200, [])
+    assert [(await look(exec_mcp, one)).status for one in trades] == ["executed"] * 2
+
+
+async def test_an_id_of_an_earlier_epoch_that_is_given_out_again_stands_in_no_ones_way(exec_mcp):
+    exchange, (_, newest) = await ended(exec_mcp)
+    known = exchange.told[newest.trade_id]
+    wipe(exchange)
+    assert (await real.change(exec_mcp, "reset")).http == 200
+    await stop(exec_mcp)
+    wipe(exchange)
+    # Asked for by the exchange's own id, it tells of whatever has this id now.
+    exchange.told[newest.trade_id] = known
+
+    done = await real.change(exec_mcp, "reset")
+
+    assert done.http == 200
+
+
+async def test_an_exchange_that_does_not_say_what_it_filled_last_changes_nothing(exec_mcp):
+    exchange, _ = await ended(exec_mcp)
+    wipe(exchange)
+    exchange.trouble["find"] = OutcomeUnknown("silence")
+
+    refused = await real.change(exec_mcp, "reset")
+
+    assert (refused.http, refused.code) == (503, "exchange_unavailable")
+    assert (await real.show(exec_mcp))["stopped"]
+
+
 async def test_nothing_begins_anew_while_an_order_may_still_come(exec_mcp):
     exchange, (_, _, unknown) = await before_the_reset(exec_mcp)
     await stop(exec_mcp)

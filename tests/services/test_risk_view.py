@@ -345,6 +345,26 @@ async def test_buying_power_is_the_lesser_of_our_books_and_the_exchanges_word(
     assert made.code == ("buying_power" if D(theirs) < 2000 else None)
 
 
+@pytest.mark.parametrize(
+    ("theirs", "before", "after"),
+    [("5000", "5000", "3000"), ("100000", "100000", "98000"), ("900000", "100000", "98000")],
+)
+async def test_the_buying_power_that_is_told_is_the_one_that_plans_are_checked_against(
+    exec_mcp, theirs, before, after
+):
+    await add_fake(exec_mcp)
+    await snapshot(exec_mcp, theirs)
+
+    shown = (await exec_mcp.portfolio(ACCOUNT))["buying_power"]
+    made = await plan(exec_mcp, **ON_FAKE)
+    left = (await exec_mcp.portfolio(ACCOUNT))["buying_power"]
+    checked = next(f for f in made["checks"] if f["check"] == "buying_power")
+
+    assert shown == checked["limit"] == D(before)
+    assert left == made["buying_power"] == D(after)
+    assert (await exec_mcp.portfolio(ACCOUNT))["balance"] == D(100_000)
+
+
 async def test_a_plan_does_not_stand_in_the_way_of_its_own_confirm(exec_mcp):
     exchange = await add_fake(exec_mcp)
     await snapshot(exec_mcp, "2000")

@@ -45,7 +45,7 @@ async def connect(account: AccountKey, context: Context) -> BinanceExchange:
     addresses(account.environment, context.simulators.get("binance"))
     signer = read_signer(account.credentials)
     market = cast(BinanceMarket, context.catalogue.market("binance", account.environment))
-    return BinanceExchange(account.environment, market, signer, context, road == "websocket")
+    return BinanceExchange(market, signer, context, road == "websocket")
 
 
 def open_market(environment: str, context: Context) -> BinanceMarket:

@@ -118,9 +118,11 @@ class AccountReader:
             answer = await self._look_up(MY_FILTERS, {"symbol": instrument.code})
             if not answer.good:
                 raise not_told(answer)
-            known = self._filters[instrument.code] = (now, answer.body)
+            known = now, bytes(answer.body)
         with understood():
-            return own_rules(instrument, known[1])
+            own = own_rules(instrument, known[1])
+        self._filters[instrument.code] = known  # Only what could be read.
+        return own
 
     async def balances(self) -> list[Balance]:
         """Return every non-zero balance. Raises as `fees`."""

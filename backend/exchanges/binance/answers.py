@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -18,14 +18,18 @@ T = TypeVar("T")
 
 _TEXT_LIMIT = 120
 _WAIT = timedelta(seconds=60)
+_WAIT_AT_LEAST = timedelta(seconds=1)
 _TOO_MANY_STATUS = (418, 429)
 _WAIT_AT_MOST_S = 4 * 86_400  # The longest ban is three days.
+
+# What a decoder or a parser may raise on what a stranger sent.
+NOT_UNDERSTOOD = (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError)
 
 
 class ErrorBody(msgspec.Struct):
     """The exchange's error object; `data` is whatever belongs to the code."""
 
-    code: int
+    code: Annotated[int, msgspec.Meta(ge=-1_000_000, le=1_000_000)]
     message: str = msgspec.field(name="msg", default="")
     data: Any = None
 
@@ -58,7 +62,7 @@ def from_rest(answer: wire.Answer, now: datetime) -> Answer:
         return Answer(200, answer.body)
     try:
         error = msgspec.json.decode(answer.body, type=ErrorBody)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except NOT_UNDERSTOOD:
         error = ErrorBody(0)  # HTML of a proxy, or nothing.
     limited = answer.status in _TOO_MANY_STATUS or (answer.status == 403 and not error.code)
     retry_at = now + _retry_after(answer.headers) if limited else None
@@ -77,7 +81,9 @@ def from_socket(status: int, error: ErrorBody | None, now: datetime) -> Answer:
 def _retry_after(headers: Mapping[str, str]) -> timedelta:
     text = headers.get("retry-after", "")
     is_number = text.isascii() and text.isdigit() and len(text) < 9
-    return timedelta(seconds=min(int(text), _WAIT_AT_MOST_S)) if is_number else _WAIT
+    if not is_number:
+        return _WAIT
+    return max(timedelta(seconds=min(int(text), _WAIT_AT_MOST_S)), _WAIT_AT_LEAST)
 
 
 def _told_until(error: ErrorBody | None, now: datetime) -> datetime:
@@ -85,7 +91,9 @@ def _told_until(error: ErrorBody | None, now: datetime) -> datetime:
     told = data.get("retryAfter")
     if not isinstance(told, int):
         return now + _WAIT
-    return from_ms(min(max(told, 0), to_ms(now) + _WAIT_AT_MOST_S * 1000))
+    # By our clock it may be over already: then too there was a reason to tell it.
+    until = from_ms(min(max(told, 0), to_ms(now) + _WAIT_AT_MOST_S * 1000))
+    return max(until, now + _WAIT_AT_LEAST)
 
 
 def refusal(answer: Answer, also: Mapping[int, str] | None = None) -> ExecError:
@@ -127,7 +135,7 @@ def understood() -> Iterator[None]:
     """Turn an answer that is not what it should be into an unknown outcome."""
     try:
         yield
-    except (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError):
+    except NOT_UNDERSTOOD:
         raise OutcomeUnknown("the exchange's answer was not understood") from None
 
 

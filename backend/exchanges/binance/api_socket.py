@@ -13,7 +13,7 @@ from websockets.protocol import State
 from backend import wire
 from backend.domain.clock import Clock
 from backend.domain.errors import OutcomeUnknown
-from backend.exchanges.binance.answers import Answer, ErrorBody, from_socket
+from backend.exchanges.binance.answers import NOT_UNDERSTOOD, Answer, ErrorBody, from_socket
 from backend.exchanges.binance.limits import LimitRow, Limits
 from backend.exchanges.binance.signing import Params
 
@@ -36,7 +36,7 @@ class Frame(msgspec.Struct):
 class EventKind(msgspec.Struct):
     """What an event says it is."""
 
-    kind: str = msgspec.field(name="e", default="")
+    kind: str = msgspec.field(name="e")
 
 
 SHUTDOWN = "serverShutdown"
@@ -45,12 +45,12 @@ _kinds = msgspec.json.Decoder(EventKind)
 _encode = msgspec.json.Encoder().encode
 
 
-def kind_of(event: msgspec.Raw) -> str:
-    """Return an event's name, "" if it has none."""
+def kind_of(event: msgspec.Raw) -> str | None:
+    """Return an event's name, or None: it cannot be read."""
     try:
         return _kinds.decode(event).kind
-    except msgspec.DecodeError:
-        return ""
+    except NOT_UNDERSTOOD:
+        return None
 
 
 class ApiSocket:
@@ -110,6 +110,7 @@ class ApiSocket:
             raise OutcomeUnknown("no answer came over the socket in time") from None
         finally:
             self._waiting.pop(request_id, None)
+            self._let_go()
         if frame is None:
             raise OutcomeUnknown("the socket closed before the answer came")
         return self._answer(frame)
@@ -117,6 +118,16 @@ class ApiSocket:
     def retire(self) -> None:
         """Take no new request; what is in flight may still be answered."""
         self._retired = True
+
+    def _let_go(self) -> None:
+        """End a retired connection at once when nothing waits for it any more."""
+        if self._is_over:
+            # Without a word: the other side may be dead, and its reader waits for a frame.
+            self._socket.transport.abort()
+
+    @property
+    def _is_over(self) -> bool:
+        return self._retired and self._on_event is None and not self._waiting
 
     async def close(self) -> None:
         """End the connection and its reader."""
@@ -132,9 +143,9 @@ class ApiSocket:
 
     async def _read(self) -> None:
         try:
-            while not (self._retired and self._on_event is None and not self._waiting):
+            while not self._is_over:
                 self._take(_decoder.decode(await self._socket.recv(decode=False)))
-        except (ConnectionClosed, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except (ConnectionClosed, *NOT_UNDERSTOOD):
             pass  # Closed, or not what it should be: either way nothing more can be told apart.
         finally:
             self._end()

@@ -6,13 +6,17 @@ from backend.exchanges import Catalogue, Metadata
 
 
 class Codes:
-    """Maps `BTC/USDT` to `BTCUSDT` and back, by the last good set of rules."""
+    """Maps `BTC/USDT` to `BTCUSDT` and back, by every set of rules that was ever seen.
+
+    An instrument that leaves the rules may still have orders: its name is kept.
+    """
 
     def __init__(self, catalogue: Catalogue, environment: str) -> None:
         self._catalogue = catalogue
         self._environment = environment
         self._version = ""
         self._symbols: dict[str, str] = {}
+        self._codes: dict[str, str] = {}
 
     def metadata(self) -> Metadata:
         """Return the last good set.
@@ -20,29 +24,37 @@ class Codes:
         Raises:
             ExchangeUnavailable: there never was one.
         """
-        return self._catalogue.metadata("binance", self._environment)
+        metadata = self._catalogue.metadata("binance", self._environment)
+        if metadata.version != self._version:
+            for one in metadata.instruments.values():
+                self.remember(one.symbol, one.code)
+            self._version = metadata.version
+        return metadata
 
-    def instrument(self, symbol: str) -> Instrument | None:
-        """Return an instrument's rules, or None: unknown."""
+    def remember(self, symbol: str, code: str) -> None:
+        """Keep in mind how an instrument is spelt there."""
+        self._symbols[code] = symbol
+        self._codes[symbol] = code
+
+    def _refresh(self) -> Metadata | None:
         try:
-            return self.metadata().instruments.get(symbol)
+            return self.metadata()
         except ExchangeUnavailable:
             return None
 
+    def instrument(self, symbol: str) -> Instrument | None:
+        """Return an instrument's rules, or None: unknown."""
+        known = self._refresh()
+        return None if known is None else known.instruments.get(symbol)
+
     def code(self, symbol: str) -> str:
         """Return the exchange's spelling. It joins the two currencies."""
-        found = self.instrument(symbol)
-        return symbol.replace("/", "") if found is None else found.code
+        self._refresh()
+        return self._codes.get(symbol) or symbol.replace("/", "")
 
     def symbol(self, code: str) -> str:
-        """Return our spelling; of an instrument we do not know, theirs."""
-        try:
-            metadata = self.metadata()
-        except ExchangeUnavailable:
-            return code
-        if metadata.version != self._version:
-            self._symbols = {i.code: i.symbol for i in metadata.instruments.values()}
-            self._version = metadata.version
+        """Return our spelling; of an instrument we never met, theirs."""
+        self._refresh()
         return self._symbols.get(code, code)
 
     def quote(self, symbol: str) -> str:

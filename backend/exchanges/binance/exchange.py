@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, aclosing
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from backend import wire
 from backend.domain.errors import ExchangeUnavailable, OutcomeUnknown, RateLimited
 from backend.domain.instrument import Instrument
 from backend.domain.ledger import FeeSchedule
@@ -22,14 +23,13 @@ from backend.exchanges import (
 )
 from backend.exchanges._budget import Purpose
 from backend.exchanges.binance.account import AccountReader
-from backend.exchanges.binance.answers import Answer, not_told, read, refusal, understood
+from backend.exchanges.binance.answers import Answer, not_told, refusal
 from backend.exchanges.binance.api_socket import ApiSocket, OnEvent, open_api_socket
-from backend.exchanges.binance.codes import Codes
 from backend.exchanges.binance.endpoints import CANCEL, PLACE, SUBSCRIBE, Endpoint
 from backend.exchanges.binance.history import History
 from backend.exchanges.binance.limits import Limits
 from backend.exchanges.binance.market import BinanceMarket
-from backend.exchanges.binance.orders import OrderRow, check_echo, order_params, placed_report
+from backend.exchanges.binance.orders import order_params, placed
 from backend.exchanges.binance.rejections import NOT_CANCELLED, OUTSIDE_WINDOW
 from backend.exchanges.binance.rest import Rest
 from backend.exchanges.binance.sender import Sender
@@ -65,7 +65,6 @@ class BinanceExchange(Exchange):
 
     def __init__(
         self,
-        environment: str,
         market: BinanceMarket,
         signer: Signer,
         context: Context,
@@ -75,11 +74,15 @@ class BinanceExchange(Exchange):
         self._market = market
         self._signer = signer
         self._clock = clock
-        self._codes = Codes(context.catalogue, environment)
+        self._codes = market.codes
         self._limits = Limits(clock, market.budget, market.order_limits)
         self._rest = Rest(market.where.public.rest, clock, self._limits)
+        # Orders have connections of their own: look-ups never stand in their way.
+        self._order_rest = Rest(
+            market.where.public.rest, clock, self._limits, connect_s=wire.ORDER_CONNECT_S
+        )
         self._sender = Sender(
-            market.where.socket, over_socket, self._rest, signer, clock, self._limits
+            market.where.socket, over_socket, self._order_rest, signer, clock, self._limits
         )
         self._history = History(self._look_up, self._codes, market.server_clock.now)
         self._account = AccountReader(self._look_up, self._codes, clock, market.where.withdrawals)
@@ -116,7 +119,7 @@ class BinanceExchange(Exchange):
 
     async def now(self) -> datetime:
         """Return the exchange's clock, measured at most an hour ago."""
-        await self._market.server_clock.ready(self._rest.time)
+        await self._market.server_clock.ready(self._order_rest.time)
         return self._market.server_clock.now()
 
     async def prepare(self) -> datetime:
@@ -139,7 +142,7 @@ class BinanceExchange(Exchange):
         Raises:
             ExchangeRejected: with a code of `rejections.REJECTIONS`, or a text of `REFUSALS`.
             ExchangeUnavailable: no byte was written.
-            OutcomeUnknown: anything else.
+            OutcomeUnknown: anything else; `order_id` where an answer named an order.
         """
         params = order_params(order, self._codes.code(order.terms.symbol))
         try:
@@ -150,11 +153,9 @@ class BinanceExchange(Exchange):
         if not answer.good:
             self._heed(answer)
             raise refusal(answer)
-        row = read(answer.body, OrderRow)
-        with understood():
-            check_echo(row, params)
-            report = placed_report(row, order, self._codes.quote(order.terms.symbol))
-        self._history.remember(row.order_id, order.client_order_id)
+        report = placed(answer.body, order, params, self._codes.quote(order.terms.symbol))
+        number = int(report.exchange_order_id)
+        self._history.remember(str(params["symbol"]), number, order.client_order_id)
         return report
 
     async def cancel(
@@ -162,17 +163,21 @@ class BinanceExchange(Exchange):
     ) -> None:
         """Ask for a cancel. Its own id is the order's, so that the order keeps its name.
 
+        Both ids are sent, so that no other order of that number is cancelled. It waits for
+        no measurement of the clock after the first one.
+
         Raises:
             ExchangeRejected: nothing is open under this id, which is no evidence.
             ExchangeUnavailable, RateLimited: nothing was sent.
             OutcomeUnknown: anything else.
         """
-        await self.now()
+        if not self._market.server_clock.is_known:
+            await self.now()
         self._limits.take(CANCEL)
-        key = {"orderId": exchange_order_id} if exchange_order_id else None
         params: dict[str, str | int] = {
             "symbol": self._codes.code(symbol),
-            **(key or {"origClientOrderId": client_order_id}),
+            **({"orderId": exchange_order_id} if exchange_order_id else {}),
+            "origClientOrderId": client_order_id,
             "newClientOrderId": client_order_id,
             "timestamp": to_ms(self._market.server_clock.now()),
         }
@@ -220,6 +225,7 @@ class BinanceExchange(Exchange):
             await stream.close()
         await self._sender.close()
         await self._rest.close()
+        await self._order_rest.close()
 
     # --- below: what the parts share ---
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 from backend.domain.errors import OutcomeUnknown
 from backend.domain.money import ZERO
 from backend.domain.order import Fill, OrderReport
+from backend.domain.trade import is_trade_id
 from backend.exchanges.binance.answers import Answer, not_told, read, understood
 from backend.exchanges.binance.codes import Codes
 from backend.exchanges.binance.endpoints import (
@@ -25,6 +26,7 @@ T = TypeVar("T", OrderRow, FillRow)
 
 _PAGE = 1000
 _DAY_MS = 86_400_000
+_PAGES_AT_MOST = 100
 _REMEMBERED = 20_000
 
 # Asks one signed question; the timestamp is added.
@@ -39,11 +41,13 @@ class History:
         self._codes = codes
         self._now = now
         # A listed fill names its order by number only.
-        self._names: dict[int, str] = {}
+        self._names: dict[tuple[str, int], str] = {}
 
-    def remember(self, order_id: int, client_order_id: str) -> None:
-        """Keep in mind which client id an order has."""
-        self._names.setdefault(order_id, client_order_id)
+    def remember(self, code: str, order_id: int, client_order_id: str) -> None:
+        """Keep in mind which client id an order has; one of ours stays, whoever renames it."""
+        key = code, order_id
+        if key not in self._names or is_trade_id(client_order_id):
+            self._names[key] = client_order_id
         if len(self._names) > _REMEMBERED:
             del self._names[next(iter(self._names))]
 
@@ -62,11 +66,10 @@ class History:
         if answer.code == NOT_FOUND and 400 <= answer.status < 500:
             return None
         row = read(self._good(answer), OrderRow)
-        names = (row.client_order_id, row.former_client_order_id)
-        asked = exchange_order_id == str(row.order_id) or client_order_id in names
-        if row.code != code or not asked:
+        if row.code != code or not _is_asked_for(row, client_order_id, exchange_order_id):
             raise OutcomeUnknown("the exchange told of another order than was asked for")
-        self.remember(row.order_id, client_order_id)
+        self._codes.remember(symbol, code)
+        self.remember(code, row.order_id, client_order_id)
         fills = await self._fills_of(row, symbol, client_order_id)
         with understood():
             return report_of(row, symbol, fills, client_order_id)
@@ -90,12 +93,14 @@ class History:
         """
         code = self._codes.code(symbol)
         rows = await self._since(FILLS, list[FillRow], code, since, "fromId", _fill_id)
-        if any(row.order_id not in self._names for row in rows):
+        names = {row.order_id: self._names.get((code, row.order_id)) for row in rows}
+        if None in names.values():
             for order in await self._orders(symbol, since):
-                self.remember(order.order_id, order.client_order_id)
+                if order.order_id in names:
+                    names[order.order_id] = names[order.order_id] or order.client_order_id
+                    self.remember(code, order.order_id, order.client_order_id)
         rows.sort(key=lambda row: (row.filled_at, row.fill_id))
-        names = self._names
-        return self._fills(rows, symbol, lambda row: names.get(row.order_id))
+        return self._fills(rows, symbol, lambda row: names[row.order_id])
 
     async def _orders(self, symbol: str, since: datetime) -> list[OrderRow]:
         code = self._codes.code(symbol)
@@ -111,12 +116,7 @@ class History:
             "limit": _PAGE,
         }
         rows = await self._page(FILLS_OF_ORDER, list[FillRow], query)
-        while rows and len(rows) % _PAGE == 0:
-            more = {**query, "fromId": rows[-1].fill_id + 1}
-            page = await self._page(FILLS_OF_ORDER, list[FillRow], more)
-            if not page:
-                break
-            rows += page
+        rows += await self._after(FILLS_OF_ORDER, list[FillRow], query, rows, "fromId", _fill_id)
         return tuple(self._fills(rows, symbol, lambda row: client_order_id))
 
     async def _since(
@@ -135,14 +135,30 @@ class History:
             window = {**page, "startTime": start, "endTime": start + _DAY_MS - 1}
             found = await self._page(endpoint, kind, window)
             rows += found
-            while len(found) == _PAGE:
-                found = await self._page(endpoint, kind, {**page, by_id: id_of(rows[-1]) + 1})
-                rows += found
-                if len(found) < _PAGE:
-                    return rows
+            if len(found) >= _PAGE:
+                return rows + await self._after(endpoint, kind, page, found, by_id, id_of)
             start += _DAY_MS
             if start > to_ms(self._now()):
                 return rows
+
+    async def _after(
+        self,
+        endpoint: Endpoint,
+        kind: type[list[T]],
+        query: Mapping[str, str | int],
+        found: list[T],
+        by_id: str,
+        id_of: Callable[[T], int],
+    ) -> list[T]:
+        """Return what follows a full page, by id; nothing follows one that is not full."""
+        rows = list[T]()
+        for _ in range(_PAGES_AT_MOST):
+            if len(found) < _PAGE:
+                return rows
+            first = max(map(id_of, found)) + 1
+            found = await self._page(endpoint, kind, {**query, by_id: first})
+            rows += found
+        raise OutcomeUnknown("the exchange's records are more than can be read at once")
 
     async def _page(
         self, endpoint: Endpoint, kind: type[list[T]], query: Mapping[str, str | int]
@@ -155,7 +171,7 @@ class History:
         return bytes(answer.body)
 
     def _report(self, row: OrderRow, symbol: str) -> OrderReport:
-        self.remember(row.order_id, row.client_order_id)
+        self.remember(row.code, row.order_id, row.client_order_id)
         with understood():
             return report_of(row, symbol)
 
@@ -166,6 +182,20 @@ class History:
         with understood():
             fills = [fill_of(row, symbol, quote, name_of(row)) for row in rows]
         return [fill for fill in fills if fill.quantity > ZERO]
+
+
+def _is_asked_for(row: OrderRow, client_order_id: str, exchange_order_id: str | None) -> bool:
+    """Compare an order with what was asked for.
+
+    By number it may bear a name that somebody's cancel gave it, but not that of another of
+    our trades: numbers begin again when a testnet is wiped.
+    """
+    if exchange_order_id and exchange_order_id != str(row.order_id):
+        return False
+    names = (row.client_order_id, row.former_client_order_id)
+    if client_order_id in names:
+        return True
+    return bool(exchange_order_id) and not any(is_trade_id(name) for name in names)
 
 
 def _order_id(row: OrderRow) -> int:

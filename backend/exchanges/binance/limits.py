@@ -18,6 +18,8 @@ from backend.exchanges.binance.endpoints import (
 )
 
 _TOO_MANY_ORDERS = -1015
+_MOST = 10**12
+_INTERVALS_AT_MOST = 1000
 _HEADERS = {
     "x-mbx-used-weight-1m": ("weight", timedelta(minutes=1)),
     "x-mbx-order-count-10s": ("orders", timedelta(seconds=10)),
@@ -38,6 +40,14 @@ class LimitRow(msgspec.Struct):
     def span(self) -> timedelta:
         """Return its length; no time at all for a word we do not know."""
         return SPANS.get(self.interval, timedelta()) * self.interval_count
+
+    @property
+    def is_sane(self) -> bool:
+        """Say whether its numbers are such as a limit has."""
+        counts = (self.limit, self.count or 0)
+        if not 0 < self.interval_count <= _INTERVALS_AT_MOST or not self.span:
+            return False
+        return all(0 <= count <= _MOST for count in counts)
 
 
 class Limits:
@@ -76,14 +86,14 @@ class Limits:
         """Take over the counts of a REST answer."""
         for header, (name, span) in _HEADERS.items():
             text = headers.get(header)
-            if text is not None and text.isascii() and text.isdigit():
+            if text is not None and text.isascii() and text.isdigit() and len(text) <= 12:
                 self._budget(name).learn(name, span, int(text))
 
     def learn_rows(self, rows: Iterable[LimitRow]) -> None:
         """Take over the counts of an answer of the WebSocket API."""
         for row in rows:
             name = LIMIT_NAMES.get(row.kind)
-            if name is not None and row.count is not None:
+            if name is not None and row.count is not None and row.is_sane:
                 self._budget(name).learn(name, row.span, row.count, row.limit)
 
     def obey(self, answer: Answer) -> None:

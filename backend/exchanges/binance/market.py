@@ -60,6 +60,7 @@ class BinanceMarket(Market):
         budget: the limits of our IP address.
         order_limits: how many orders an account may place, by span, as exchangeInfo told.
         server_clock: the exchange's time.
+        codes: its spellings, shared so that no account forgets one that another met.
     """
 
     # Of a regular user; a fill pays them from what it brings in.
@@ -73,7 +74,7 @@ class BinanceMarket(Market):
         self._clock: Clock = context.clock
         self._limits = Limits(context.clock, self.budget)
         self._rest = Rest(where.public.rest, context.clock, self._limits)
-        self._codes = Codes(context.catalogue, environment)
+        self.codes = Codes(context.catalogue, environment)
         self._references: dict[str, tuple[datetime, Decimal | None]] = {}
         self.prices = BinancePrices(where.public, context.clock, self._may_ask)
 
@@ -90,7 +91,8 @@ class BinanceMarket(Market):
         except RateLimited as error:
             raise ExchangeUnavailable(error.detail) from None
         for row in read(answer.body, InfoLimits).rows:
-            self._learn_limit(row)
+            if row.is_sane:
+                self._learn_limit(row)
         return bytes(answer.body)
 
     def read_metadata(self, content: bytes, as_of: datetime) -> Metadata:
@@ -132,7 +134,7 @@ class BinanceMarket(Market):
                     return number(told) or None
         elif answer.code != NO_REFERENCE_PRICE:
             raise not_told(answer)
-        instrument = self._codes.instrument(symbol)
+        instrument = self.codes.instrument(symbol)
         band = None if instrument is None else instrument.price_band
         minutes = _DEFAULT_MINUTES if band is None else band.minutes
         answer = await self._ask(AVERAGE_PRICE if minutes else LAST_PRICE, symbol)
@@ -142,7 +144,7 @@ class BinanceMarket(Market):
             return number(read(answer.body, AnyPrice).price) or None
 
     async def _ask(self, endpoint: Endpoint, symbol: str) -> Answer:
-        return await self._rest.ask(endpoint, {"symbol": self._codes.code(symbol)})
+        return await self._rest.ask(endpoint, {"symbol": self.codes.code(symbol)})
 
     def _learn_limit(self, row: LimitRow) -> None:
         name = LIMIT_NAMES.get(row.kind)

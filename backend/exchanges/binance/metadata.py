@@ -24,9 +24,19 @@ _SENT_AS = {
 # Its maximum moves every day, and it is about orders we never send.
 _NOT_OURS = "MARKET_LOT_SIZE"
 _NO_LIMIT = Decimal(10) ** 18
+_COUNT_AT_MOST = 10**9
+_DECIMALS_AT_MOST = 30
 
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 _encode = msgspec.json.Encoder(order="sorted").encode
+_MALFORMED = (
+    msgspec.DecodeError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
 
 
 def read_metadata(content: bytes, as_of: datetime) -> Metadata:
@@ -42,7 +52,7 @@ def read_metadata(content: bytes, as_of: datetime) -> Metadata:
         made = (_instrument(row, whole) for row in rows)
         instruments = {found.symbol: found for found in made}
         currencies = _currencies(rows)
-    except (msgspec.DecodeError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
+    except _MALFORMED as error:
         raise ValueError(f"exchangeInfo is malformed ({type(error).__name__})") from None
     if not instruments:
         raise ValueError("exchangeInfo lists no instrument")
@@ -66,7 +76,7 @@ def own_rules(instrument: Instrument, content: bytes) -> Instrument:
             if one["filterType"] == "MAX_ASSET"
         }
         orders, stops = _account_counts(whole)
-    except (msgspec.DecodeError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
+    except _MALFORMED as error:
         raise ValueError(f"myFilters is malformed ({type(error).__name__})") from None
     most = min(limits.get(instrument.base, _NO_LIMIT), instrument.max_quantity)
     notionals = [
@@ -157,12 +167,13 @@ def _band(filters: Filters) -> PriceBand | None:
                 buy_down=stored(sides["bidMultiplierDown"]),
                 sell_up=stored(sides["askMultiplierUp"]),
                 sell_down=stored(sides["askMultiplierDown"]),
-                minutes=int(sides["avgPriceMins"]),
+                minutes=_whole(sides["avgPriceMins"], _COUNT_AT_MOST),
             )
         )
     if (both := filters.get("PERCENT_PRICE")) is not None:
         up, down = stored(both["multiplierUp"]), stored(both["multiplierDown"])
-        bands.append(PriceBand(up, down, up, down, int(both["avgPriceMins"])))
+        minutes = _whole(both["avgPriceMins"], _COUNT_AT_MOST)
+        bands.append(PriceBand(up, down, up, down, minutes))
     if len(bands) < 2:
         return bands[0] if bands else None
     return PriceBand(
@@ -197,7 +208,9 @@ def _currencies(rows: list[Mapping[str, Any]]) -> dict[str, Currency]:
         for side, decimals in (("base", "baseAssetPrecision"), ("quote", "quoteAssetPrecision")):
             code = row[f"{side}Asset"]
             if code not in found:
-                found[code] = Currency(code, decimals=int(row.get(decimals, 8)))
+                found[code] = Currency(
+                    code, decimals=_whole(row.get(decimals, 8), _DECIMALS_AT_MOST)
+                )
     return found
 
 
@@ -211,11 +224,18 @@ def _count(filters: Filters, name: str, field: str) -> int | None:
     rule = filters.get(name, {})
     # Years ago the count of open orders went by another name.
     value = rule.get(field, rule.get("limit"))
-    return None if value is None else int(value)
+    return None if value is None else _whole(value, _COUNT_AT_MOST)
 
 
-def _unit(decimals: int) -> Decimal:
-    return Decimal(1).scaleb(-int(decimals))
+def _whole(value: Any, most: int) -> int:
+    # A huge exponent would become a number that fills the memory.
+    if not isinstance(value, int) or not 0 <= value <= most:
+        raise ValueError("not a whole number")
+    return value
+
+
+def _unit(decimals: Any) -> Decimal:
+    return Decimal(1).scaleb(-_whole(decimals, _DECIMALS_AT_MOST))
 
 
 def _decimals(step: Decimal) -> int:

@@ -8,7 +8,7 @@ import msgspec
 from backend.domain.errors import OutcomeUnknown
 from backend.domain.money import stored, to_text
 from backend.domain.order import Fill, Order, OrderReport, OrderState, OrderType, Side
-from backend.exchanges.binance.answers import printable
+from backend.exchanges.binance.answers import printable, read, understood
 from backend.exchanges.binance.signing import Params
 from backend.exchanges.binance.times import from_ms, to_ms
 
@@ -47,6 +47,13 @@ class OrderRow(msgspec.Struct):
     placed_at: int = msgspec.field(name="time", default=0)
     answered_at: int = msgspec.field(name="transactTime", default=0)
     fills: list[PlacedFill] = msgspec.field(default_factory=list)
+
+
+class NamedRow(msgspec.Struct):
+    """The least that an answer to a new order says: that there is one."""
+
+    code: str = msgspec.field(name="symbol")
+    order_id: int = msgspec.field(name="orderId")
 
 
 class FillRow(msgspec.Struct):
@@ -160,6 +167,26 @@ def report_of(
     )
 
 
+def placed(body: bytes | msgspec.Raw, order: Order, params: Params, quote: str) -> OrderReport:
+    """Return what a good answer to a new order says.
+
+    Raises:
+        OutcomeUnknown: it is not about what was sent, or not understood; with `order_id`,
+            where it names an order of this instrument.
+    """
+    named = read(body, NamedRow)
+    # Numbers are per instrument: one of another says nothing here.
+    facts = {"order_id": str(named.order_id)} if named.code == params["symbol"] else {}
+    try:
+        row = read(body, OrderRow)
+        with understood():
+            check_echo(row, params)
+            return placed_report(row, order, quote)
+    except OutcomeUnknown as error:
+        detail = error.detail
+    raise OutcomeUnknown(detail, **facts)
+
+
 def placed_report(row: OrderRow, order: Order, quote: str) -> OrderReport:
     """Return what the answer to a new order says. Its fills are all taker's.
 
@@ -200,6 +227,7 @@ def _placed_fills(
             executed_at,
         )
         for fill in row.fills
+        if fill.fill_id >= 0
     )
     return tuple(fill for fill in fills if fill.quantity)
 

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 REJECTIONS: Mapping[int, str] = {
     -1002: "the key is not authorised",
     -1003: "too many requests",
-    -1010: "the order was refused",
     -1013: "the order breaks a rule of the instrument",
     -1014: "this combination of order fields is not supported",
     -1015: "too many new orders",
@@ -47,8 +46,9 @@ REJECTIONS: Mapping[int, str] = {
     -2015: "the key, its address or its permissions do not allow this",
 }
 
-# Order refused by the matching engine: these texts only, each word for word.
-REFUSED = -2010
+# Order refused by the matching engine: these texts only, each word for word. -1010 is its
+# word for many a message, such as "Duplicate order sent.": an order of that id is open.
+REFUSED = (-1010, -2010)
 REFUSALS: Mapping[str, str] = {
     "Account has insufficient balance for requested action.": "the free balance does not cover it",
     "Market is closed.": "the instrument is closed",
@@ -102,7 +102,7 @@ _FILTER_FAILURE = "Filter failure: "
 
 def sentence(code: int, message: str) -> str | None:
     """Return why an order was refused for good, or None: not on the list."""
-    if code == REFUSED:
+    if code in REFUSED:
         return REFUSALS.get(message)
     if code == -1013 and message.startswith(_FILTER_FAILURE):
         return FILTERS.get(message.removeprefix(_FILTER_FAILURE), REJECTIONS[code])

@@ -7,7 +7,8 @@ import msgspec
 
 from backend import wire
 from backend.domain.clock import Clock
-from backend.exchanges.binance.answers import Answer, from_rest, not_told, read
+from backend.domain.errors import ExchangeUnavailable
+from backend.exchanges.binance.answers import Answer, from_rest, not_told, read, understood
 from backend.exchanges.binance.endpoints import TIME, Endpoint
 from backend.exchanges.binance.limits import Limits
 from backend.exchanges.binance.signing import Params, Signer, rest_query, signed_query
@@ -26,13 +27,20 @@ class Rest:
     """One client of one environment; with a signer, one account's."""
 
     def __init__(
-        self, url: str, clock: Clock, limits: Limits, answer_s: float = wire.ANSWER_S
+        self,
+        url: str,
+        clock: Clock,
+        limits: Limits,
+        answer_s: float = wire.ANSWER_S,
+        connect_s: float = wire.CONNECT_S,
     ) -> None:
         self._url = url
         self._clock = clock
         self._limits = limits
         self._answer_s = answer_s
+        self._connect_s = connect_s
         self._client: httpx.AsyncClient | None = None
+        self._closed = False
         self.used_at: datetime | None = None
 
     async def ask(self, endpoint: Endpoint, params: Params | None = None) -> Answer:
@@ -70,10 +78,13 @@ class Rest:
         answer = await self.ask(TIME)
         if not answer.good:
             raise not_told(answer)
-        return from_ms(read(answer.body, ServerTime).server_time)
+        told = read(answer.body, ServerTime).server_time
+        with understood():
+            return from_ms(told)
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Let go of connections: nothing is sent any more."""
+        self._closed = True
         if self._client is not None:
             await self._client.aclose()
 
@@ -84,8 +95,10 @@ class Rest:
         headers: dict[str, str] | None = None,
         body: bytes = b"",
     ) -> Answer:
+        if self._closed:  # The account's key was replaced meanwhile.
+            raise ExchangeUnavailable("the connection was closed; nothing was sent")
         if self._client is None:
-            self._client = wire.http_client(self._url, self._answer_s)
+            self._client = wire.http_client(self._url, self._answer_s, self._connect_s)
         told = await wire.request(self._client, method, target, headers=headers, body=body)
         now = self._clock()
         self.used_at = now

@@ -67,12 +67,14 @@ def read_signer(credentials: Credentials) -> Signer:
     if unknown:
         raise ValueError(f"unknown credentials {sorted(unknown)}; valid: {', '.join(CREDENTIALS)}")
     given = {name: part for name, part in credentials.items() if part.reveal().strip()}
-    if "api_key" not in given or not given["api_key"].reveal().isascii():
+    if "api_key" not in given or not _is_plain(given["api_key"]):
         raise ValueError("api_key is missing or malformed")
     if ("api_secret" in given) == ("private_key" in given):
         raise ValueError("give exactly one of api_secret (HMAC) and private_key (Ed25519)")
     key = Secret(given["api_key"].reveal().strip())
     if "api_secret" in given:
+        if not _is_plain(given["api_secret"]):
+            raise ValueError("api_secret is malformed")
         return HmacSigner(key, Secret(given["api_secret"].reveal().strip()))
     return Ed25519Signer(key, given["private_key"])
 
@@ -98,6 +100,11 @@ def signed_params(signer: Signer, params: Params) -> dict[str, str | int]:
 def socket_payload(params: Iterable[tuple[str, str | int]]) -> bytes:
     """Return what a WebSocket request signs."""
     return "&".join(f"{name}={value}" for name, value in sorted(params)).encode()
+
+
+def _is_plain(part: Secret) -> bool:
+    text = part.reveal().strip()
+    return text.isascii() and text.isprintable()
 
 
 def _ed25519(private_key: Secret) -> Ed25519PrivateKey:

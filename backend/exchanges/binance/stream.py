@@ -26,6 +26,7 @@ from backend.exchanges.binance.times import from_ms
 _REPORT = "executionReport"
 _TERMINATED = "eventStreamTerminated"
 _TRADED = "TRADE"
+_SILENCE = msgspec.Raw(b'{"e":""}')
 
 # The exchange ends a connection after 24 h.
 _RENEW_AFTER = timedelta(hours=23)
@@ -87,7 +88,8 @@ def report_of(told: ExecutionReport, codes: Codes) -> OrderReport:
 
 def _fill(told: ExecutionReport, symbol: str, codes: Codes) -> Fill | None:
     quantity = number(told.last_quantity)
-    if not quantity:
+    # Without a number it cannot be told from another: the look-up brings it.
+    if not quantity or told.fill_id < 0:
         return None
     return Fill(
         str(told.order_id),
@@ -127,7 +129,7 @@ class UserStream:
         self._inbox: asyncio.Queue[tuple[int, msgspec.Raw | None]] = asyncio.Queue(_WAITING_AT_MOST)
         self._fell_behind = False
         self._closed = False
-        self._seen: dict[tuple[int, int], None] = {}
+        self._seen: dict[tuple[str, int, int], None] = {}
 
     async def events(self) -> AsyncGenerator[Event, None]:
         """Stream the news from now on; begins with "look everything up".
@@ -163,6 +165,8 @@ class UserStream:
                     yield Event(report)
             elif event is None and (is_newest or not self._lines):
                 raise ExchangeUnavailable("the private stream was closed")
+            elif kind is None:
+                yield Event(None)
             ends = is_newest and kind in (SHUTDOWN, _TERMINATED)
             if (ends or self._is_old()) and not await self._replaced(kind != _TERMINATED):
                 yield Event(None)
@@ -175,10 +179,10 @@ class UserStream:
             async with asyncio.timeout(_LOOK_AT_THE_CLOCK_S):
                 return await self._inbox.get()
         except TimeoutError:
-            return 0, msgspec.Raw(b"{}")
+            return 0, _SILENCE
 
     def _is_new(self, told: ExecutionReport) -> bool:
-        key = told.order_id, told.execution_id
+        key = told.code, told.order_id, told.execution_id
         if key in self._seen:
             return False
         self._seen[key] = None

@@ -6,6 +6,8 @@
 | `{"status": "error", "reason", "response_code"}` | most refusals, often under HTTP 200 |
 | `{"error": text or by field}` | older calls |
 | `{"code", "message"}`, `{"message"}` | derivatives, the front door |
+
+A code counts only inside one of these, a text only where the exchange signed it.
 """
 
 from collections.abc import Iterator
@@ -13,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from backend.domain.errors import ExchangeRejected, ExecError, OutcomeUnknown, RateLimited
-from backend.domain.exact_json import loads
 from backend.exchanges.bitstamp import rejections
+from backend.exchanges.bitstamp.fields import id_in, read_json
 from backend.wire import Answer
 
 _SHOWN = 120
@@ -28,28 +30,30 @@ class Refusal:
         code: the exchange's own, "" if it gave none.
         said: its text, at most 120 printable ASCII characters.
         order_id: of the order that the error is about, "" if it names none.
+        is_signed: by the exchange, and to our request.
     """
 
     status: int
     code: str
     said: str
     order_id: str = ""
+    is_signed: bool = False
 
     @property
     def kind(self) -> rejections.Kind | None:
-        """Return its class, or None: it proves nothing. A 5xx never proves anything."""
-        return None if self.status >= 500 else rejections.kind_of(self.code, self.said)
+        """Return its class, or None: it proves nothing. A 3xx or a 5xx never does."""
+        if self.status // 100 not in (2, 4):
+            return None
+        return rejections.kind_of(self.code, self.said, self.is_signed)
 
     @property
     def is_rate_limit(self) -> bool:
         """Say whether the exchange wants fewer requests."""
-        return self.kind is rejections.BY_NAME["rate"]
+        return self.status == 429 or self.kind is rejections.BY_NAME["rate"]
 
-    @property
-    def is_order_not_found(self) -> bool:
-        """Say whether it is the documented "not found" of an order."""
-        by_text = not self.code and self.said.startswith(rejections.ORDER_NOT_FOUND_TEXT)
-        return self.status < 500 and (self.code == rejections.ORDER_NOT_FOUND or by_text)
+    def proves(self, code: str) -> bool:
+        """Say whether the exchange itself said that there is no such thing, in this code."""
+        return self.is_signed and self.status // 100 in (2, 4) and self.code == code
 
 
 def read(answer: Answer) -> Any:
@@ -58,16 +62,16 @@ def read(answer: Answer) -> Any:
     Raises:
         OutcomeUnknown: it is not JSON: a proxy's page, or cut short.
     """
-    if answer.status == 429:
-        return Refusal(429, "HTTP 429", "")
     try:
-        content = loads(answer.body.decode("utf-8"))
+        content = read_json(answer.body)
+        if _is_error(content) or answer.status != 200:
+            return _refusal(content, answer.status)
     except (ValueError, RecursionError):
+        if answer.status == 429:  # Whatever its page says.
+            return Refusal(429, "", "")
         raise OutcomeUnknown(
             f"the exchange's answer was not understood (HTTP {answer.status})"
         ) from None
-    if _is_error(content) or answer.status != 200:
-        return _refusal(content, answer.status)
     return content
 
 
@@ -125,11 +129,12 @@ def _is_error(content: Any) -> bool:
 def _refusal(content: Any, status: int) -> Refusal:
     if not isinstance(content, dict):
         return Refusal(status, "", "")
-    code = content.get("code") or content.get("response_code") or ""
-    parts = (content.get(name) for name in ("reason", "error", "message", "response_explanation"))
-    said = next((found for part in parts for found in _texts(part)), "")
-    order_id = content.get("order_id")
-    return Refusal(status, _shown(code), _shown(said), _shown(order_id or ""))
+    code, names = "", ["message"]
+    if _is_error(content):
+        code = content.get("code") or content.get("response_code") or ""
+        names = ["reason", "error", "message", "response_explanation"]
+    said = next((found for name in names for found in _texts(content.get(name))), "")
+    return Refusal(status, _shown(code), _shown(said), id_in(content, "order_id", "id"))
 
 
 def _texts(value: Any) -> Iterator[str]:

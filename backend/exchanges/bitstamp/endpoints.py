@@ -15,11 +15,15 @@ from backend.domain.errors import OutcomeUnknown
 from backend.exchanges._budget import Purpose
 from backend.exchanges.bitstamp import answers
 from backend.exchanges.bitstamp.answers import Refusal
+from backend.exchanges.bitstamp.fields import Row, rows
 from backend.exchanges.bitstamp.market import BitstampMarket
+from backend.exchanges.bitstamp.orders import understood
+from backend.exchanges.bitstamp.rejections import OUT_OF_TIME
 from backend.exchanges.bitstamp.signing import Key
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_AT_ONCE = timedelta()
 
 
 class Door:
@@ -57,18 +61,28 @@ class Door:
             OutcomeUnknown: no answer, or not one that the exchange signed.
         """
         market = self.market
+        if sign_time is None and market.is_clock_doubted:
+            await market.time(_AT_ONCE, purpose)
         market.budget.take(purpose, requests=1)
         target, body = f"/api/v2/{path}", urlencode(params).encode()
         stamp_ms = ((sign_time or market.now()) - _EPOCH) // _MILLISECOND
         key = replace(self._key, subaccount_id="") if as_main else self._key
         headers = key.sign("POST", market.host, target, body, self._new_nonce(), stamp_ms)
-        answer = await market.send("POST", target, body, headers)
-        content = answers.read(answer)
-        if not self._key.vouches_for(headers, answer):
+        sent = market.clock()
+        answer = await market.send("POST", target, body, headers, purpose)
+        is_signed = key.vouches_for(headers, answer)
+        if is_signed:
+            market.learn(answer, sent)
+        elif key.must_be_signed(answer):
             raise OutcomeUnknown("the answer does not carry the exchange's signature")
-        if isinstance(content, Refusal) and content.is_rate_limit:
+        content = answers.read(answer)
+        if not isinstance(content, Refusal):
+            return content
+        if content.is_rate_limit:
             market.slow_down()
-        return content
+        if content.code == OUT_OF_TIME:
+            market.doubt_clock()
+        return replace(content, is_signed=is_signed)
 
     async def look(
         self, path: str, params: Mapping[str, str] | None = None, *, as_main: bool = False
@@ -82,6 +96,17 @@ class Door:
         if isinstance(content, Refusal):
             raise answers.no_answer(content)
         return content
+
+    async def rows(self, path: str, params: Mapping[str, str] | None = None) -> list[Row]:
+        """Return the list that a look-up answers.
+
+        Raises:
+            RateLimited, ExchangeUnavailable, OutcomeUnknown, ExchangeRejected: no answer,
+                or not a list.
+        """
+        content = await self.look(path, params)
+        with understood():
+            return rows(content)
 
 
 def _uuid() -> str:

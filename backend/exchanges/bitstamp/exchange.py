@@ -7,7 +7,8 @@ from typing import Any
 
 from backend.domain.errors import ExchangeUnavailable, OutcomeUnknown, RateLimited
 from backend.domain.ledger import FeeSchedule
-from backend.domain.order import Fill, Order, OrderReport, OrderType, TimeInForce
+from backend.domain.money import ZERO
+from backend.domain.order import FINAL, Fill, Order, OrderReport, OrderType, TimeInForce
 from backend.domain.quote import Quote
 from backend.exchanges import (
     Balance,
@@ -23,8 +24,16 @@ from backend.exchanges._budget import Purpose
 from backend.exchanges.bitstamp import answers, history, orders
 from backend.exchanges.bitstamp.answers import Refusal
 from backend.exchanges.bitstamp.endpoints import Door
-from backend.exchanges.bitstamp.fields import moment, number, optional_text, text
-from backend.exchanges.bitstamp.orders import Memory, order_age, remember, understood
+from backend.exchanges.bitstamp.fields import id_in, moment, number, optional_text, text
+from backend.exchanges.bitstamp.orders import (
+    Memory,
+    Reply,
+    order_age,
+    quantity_in,
+    remember,
+    understood,
+)
+from backend.exchanges.bitstamp.rejections import ORDER_NOT_FOUND
 from backend.exchanges.bitstamp.stream import Stream
 from backend.exchanges.bitstamp.tracking import Tracker
 from backend.prices.bitstamp import code_of
@@ -51,6 +60,7 @@ _OPEN_ORDERS_LAST = timedelta(seconds=11)  # The exchange keeps its list for 10.
 _CLOCK_LASTS = timedelta(minutes=5)
 _WARM_FOR = timedelta(seconds=20)
 _ENDED = "Canceled"
+_WHOLE_SECONDS = timedelta(seconds=1)  # Trades are told in these, orders more exactly.
 
 
 class BitstampExchange(Exchange):
@@ -125,20 +135,23 @@ class BitstampExchange(Exchange):
             OutcomeUnknown: everything else; `order_id` where the exchange named one.
         """
         terms, name = order.terms, order.client_order_id
-        self._stream.watch(terms.symbol)
-        remember(self._memory.quantities, name, terms.quantity)
         try:
             params = orders.terms_of(order)
-            path = f"{terms.side}/{code_of(terms.symbol)}/"
-            reply = await self._door.send(path, params, Purpose.ORDER, sign_time=order.sign_time)
-        except (RateLimited, ValueError) as error:
+        except ValueError as error:
             raise ExchangeUnavailable(f"{error}; nothing was sent") from None
+        self._stream.watch(terms.symbol)
+        remember(self._memory.quantities, name, terms.quantity)
+        path = f"{terms.side}/{code_of(terms.symbol)}/"
+        try:
+            reply = await self._door.send(path, params, Purpose.ORDER, sign_time=order.sign_time)
+        except RateLimited as error:  # Of our own budget, which is asked before anything is sent.
+            raise ExchangeUnavailable(f"{error}; nothing was sent") from None
+        named = reply.order_id if isinstance(reply, Refusal) else id_in(reply, "id")
+        if named:
+            remember(self._memory.claimed, name, named)
         if isinstance(reply, Refusal):
-            if reply.order_id:
-                remember(self._memory.claimed, name, reply.order_id)
             raise answers.not_placed(reply)
-        with understood():
-            report = orders.accepted(reply, order, params)
+        report = orders.accepted(reply, order, params)
         self._memory.see(report)
         return report
 
@@ -154,7 +167,7 @@ class BitstampExchange(Exchange):
         params = key or {"client_order_id": client_order_id}
         reply = await self._door.send("cancel_order/", params, Purpose.CANCEL)
         if isinstance(reply, Refusal):
-            if reply.is_order_not_found:
+            if reply.code == ORDER_NOT_FOUND and reply.status < 500:
                 raise answers.unknown_order(reply)
             raise answers.no_answer(reply)
         with understood():
@@ -166,16 +179,16 @@ class BitstampExchange(Exchange):
     ) -> OrderReport | None:
         """Return the order with all its fills, or None: the documented "not found".
 
-        Of several orders under one client id the exchange answers with one of them, and
-        does not say which: the caller compares symbol, side and quantity.
+        It is asked for by each of its ids before it counts as not found. Of several orders
+        under one client id the exchange answers with one of them, and does not say which:
+        the caller compares symbol, side and quantity.
         """
         self._stream.watch(symbol)
-        if exchange_order_id:
-            return await self._status({"id": exchange_order_id}, client_order_id)
-        found = await self._status({"client_order_id": client_order_id}, client_order_id)
-        claimed = self._memory.claimed.get(client_order_id)
-        if found is None and claimed:
-            return await self._status({"id": claimed}, client_order_id)
+        known = exchange_order_id or self._memory.claimed.get(client_order_id)
+        found = await self._status({"id": known}, client_order_id) if known else None
+        if found is None:
+            key = {"client_order_id": client_order_id}
+            found = await self._status(key, client_order_id)
         return found
 
     async def open_orders(self) -> Sequence[OrderReport]:
@@ -184,7 +197,7 @@ class BitstampExchange(Exchange):
         What it said to be cancelled meanwhile is left out. An order that is missing here
         proves nothing.
         """
-        rows = await self._door.look("open_orders/")
+        rows = await self._door.rows("open_orders/")
         with understood():
             told = [orders.open_row(row) for row in rows]
         since = self._market.clock() - _OPEN_ORDERS_LAST
@@ -212,11 +225,13 @@ class BitstampExchange(Exchange):
         }
         for placed, report in await self._open_since(symbol):
             found.setdefault(report.exchange_order_id, (placed, report))
-        for fill in await history.trades_since(self._door, symbol, since, self._memory):
-            if fill.exchange_order_id not in found:
-                traded = await self._by_id(fill.exchange_order_id)
+        fills = await history.trades_since(self._door, symbol, since, self._memory)
+        for fill in fills:
+            order_id = fill.exchange_order_id
+            if order_id not in found:
+                traded = await self._by_id(order_id, quantity_in(fills, order_id))
                 if traded is not None:
-                    found[fill.exchange_order_id] = (fill.executed_at, traded)
+                    found[order_id] = (fill.executed_at, traded)
         return [
             report
             for _, report in sorted(
@@ -230,7 +245,7 @@ class BitstampExchange(Exchange):
 
     async def balances(self) -> Sequence[Balance]:
         """Return every non-zero balance."""
-        rows = await self._door.look("account_balances/")
+        rows = await self._door.rows("account_balances/")
         with understood():
             told = [
                 Balance(
@@ -250,29 +265,54 @@ class BitstampExchange(Exchange):
 
     # --- below: how ---
 
-    async def _status(self, key: dict[str, str], client_order_id: str) -> OrderReport | None:
+    async def _status(
+        self, key: dict[str, str], client_order_id: str, traded: Decimal | None = None
+    ) -> OrderReport | None:
+        """Look one order up; `traded`: what its trades add up to, if that was asked for."""
         reply: Any = await self._door.send("order_status/", key, Purpose.LOOK_UP)
         if isinstance(reply, Refusal):
-            if reply.is_order_not_found:
+            if reply.proves(ORDER_NOT_FOUND):
                 return None
             raise answers.no_answer(reply)
         with understood():
             report = orders.looked_up(reply, client_order_id)
         if key.get("id") not in (None, report.exchange_order_id):
             raise OutcomeUnknown("the exchange answered about another order")
-        ordered = self._memory.quantities.get(report.client_order_id, report.quantity)
-        if report.quantity < ordered:
-            # Its fills are behind its state: ask again later. (More would be another order.)
-            raise OutcomeUnknown("what the exchange says of the order does not add up")
+        await self._check(report, reply, traded)
         self._memory.see(report)
         return report
 
-    async def _by_id(self, exchange_order_id: str) -> OrderReport | None:
+    async def _check(self, report: OrderReport, reply: Reply, traded: Decimal | None) -> None:
+        """See that a state is not ahead of the fills that came with it.
+
+        Raises:
+            OutcomeUnknown: it is, or may be: ask again later.
+        """
+        # More than was ordered would be another order: the caller sees to that.
+        behind = report.quantity < (self._memory.quantity_of(report) or ZERO)
+        if report.state in FINAL and not behind and report.quantity:
+            if traded is None and self._memory.quantity_of(report) is None:
+                traded = await self._traded(report, reply)
+            behind = report.filled_quantity < (traded or ZERO)
+        if behind or not report.quantity:
+            raise OutcomeUnknown("what the exchange says of the order does not add up")
+        if report.state in FINAL:
+            remember(self._memory.ended, report.exchange_order_id, report.quantity)
+
+    async def _traded(self, report: OrderReport, reply: Reply) -> Decimal:
+        with understood():
+            placed = moment(reply["datetime"]) - _WHOLE_SECONDS
+        fills = await history.trades_since(self._door, report.symbol, placed, self._memory)
+        return quantity_in(fills, report.exchange_order_id)
+
+    async def _by_id(
+        self, exchange_order_id: str, traded: Decimal | None = None
+    ) -> OrderReport | None:
         name = self._memory.names.get(exchange_order_id, "")
-        return await self._status({"id": exchange_order_id}, name)
+        return await self._status({"id": exchange_order_id}, name, traded)
 
     async def _open_since(self, symbol: str) -> Iterable[tuple[datetime, OrderReport]]:
-        rows = await self._door.look(f"open_orders/{code_of(symbol)}/")
+        rows = await self._door.rows(f"open_orders/{code_of(symbol)}/")
         with understood():
             return [(moment(row["datetime"]), orders.open_row(row)) for row in rows]
 
@@ -281,7 +321,7 @@ class BitstampExchange(Exchange):
         return when is not None and when >= since
 
     async def _ask_fees(self) -> Mapping[str, FeeSchedule]:
-        rows = await self._door.look("fees/trading/")
+        rows = await self._door.rows("fees/trading/")
         with understood():
             found = {text(row["market"]): _fees_of(row["fees"]) for row in rows}
             if not found:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections import deque
-from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -13,14 +12,13 @@ from websockets.exceptions import ConnectionClosed
 from backend import wire
 from backend.domain.clock import Clock
 from backend.domain.errors import ExchangeUnavailable
-from backend.domain.exact_json import loads
 from backend.domain.secret import Secret
+from backend.exchanges.bitstamp.fields import read_json
 
 ACK_S = 5.0
 Frame = dict[str, Any]
 _CLOSED: Frame = {"event": "closed here"}
 WAKE: Frame = {"event": "woken here"}
-MALFORMED: Frame = {"event": "malformed"}
 HEARTBEAT = "bts:heartbeat"
 _ERROR = "bts:error"
 _SUBSCRIBED = "bts:subscription_succeeded"
@@ -43,22 +41,26 @@ class Link:
         symbols: whose channels it listens to.
     """
 
-    def __init__(self, socket: ClientConnection, clock: Clock) -> None:
+    def __init__(self, socket: ClientConnection, clock: Clock, ack_s: float) -> None:
         self.opened: datetime = clock()
         self.symbols: set[str] = set()
         self._socket = socket
+        self._ack_s = ack_s
         self._inbox: asyncio.Queue[Frame] = asyncio.Queue()
         self._set_aside: deque[Frame] = deque()
         self._reader = asyncio.create_task(self._read(), name="bitstamp private stream")
 
     @classmethod
-    async def open(cls, url: str, clock: Clock) -> "Link":
+    async def open(cls, url: str, clock: Clock, ack_s: float = ACK_S) -> "Link":
         """Return a new connection.
+
+        Args:
+            ack_s: how long a subscription may take.
 
         Raises:
             ExchangeUnavailable: it did not open.
         """
-        return cls(await wire.open_socket(url), clock)
+        return cls(await wire.open_socket(url), clock, ack_s)
 
     async def next(self, timeout_s: float) -> Frame | None:
         """Return the next frame, None when none comes in time.
@@ -68,7 +70,11 @@ class Link:
         """
         if self._set_aside:
             return self._set_aside.popleft()
-        return await self._receive(timeout_s)
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._receive()
+        except TimeoutError:
+            return None
 
     def wake(self) -> None:
         """Let `next` return `WAKE`."""
@@ -89,11 +95,16 @@ class Link:
             ExchangeUnavailable, OutcomeUnknown: the connection broke, or no answer came.
         """
         data = {"channel": channel, "auth": token.reveal()}
-        await wire.send_text(self._socket, json.dumps({"event": "bts:subscribe", "data": data}))
+        try:
+            async with asyncio.timeout(self._ack_s):
+                await self._ask(channel, json.dumps({"event": "bts:subscribe", "data": data}))
+        except TimeoutError:
+            raise ExchangeUnavailable("the stream did not answer a subscription") from None
+
+    async def _ask(self, channel: str, request: str) -> None:
+        await wire.send_text(self._socket, request)
         while True:
-            frame = await self._receive(ACK_S)
-            if frame is None:
-                raise ExchangeUnavailable("the stream did not answer a subscription")
+            frame = await self._receive()
             if frame["event"] == _SUBSCRIBED and frame.get("channel") == channel:
                 return
             if frame["event"] == _ERROR:
@@ -105,15 +116,10 @@ class Link:
         """Close the connection and end its reader."""
         await self._socket.close()
         self._reader.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._reader
+        await asyncio.gather(self._reader, return_exceptions=True)
 
-    async def _receive(self, timeout_s: float) -> Frame | None:
-        try:
-            async with asyncio.timeout(timeout_s):
-                frame = await self._inbox.get()
-        except TimeoutError:
-            return None
+    async def _receive(self) -> Frame:
+        frame = await self._inbox.get()
         if frame is _CLOSED:
             self._inbox.put_nowait(_CLOSED)
             raise ExchangeUnavailable("the private stream ended")
@@ -123,20 +129,17 @@ class Link:
         try:
             async for message in self._socket:
                 self._inbox.put_nowait(_decoded(message))
-        except ConnectionClosed:
-            pass  # `_CLOSED` tells it, as it does a quiet end.
+        except (ConnectionClosed, ValueError):
+            pass  # `_CLOSED` tells it, as it does a quiet end. Nobody knows what was garbled.
         finally:
             self._inbox.put_nowait(_CLOSED)
 
 
 def _decoded(message: str | bytes) -> Frame:
-    try:
-        frame = loads(message if isinstance(message, str) else message.decode("utf-8"))
-    except (ValueError, RecursionError):
-        return MALFORMED
+    frame = read_json(message)
     if isinstance(frame, dict) and isinstance(frame.get("event"), str):
         return frame
-    return MALFORMED
+    raise ValueError("not a frame")
 
 
 def _is_unauthorised(frame: Frame) -> bool:

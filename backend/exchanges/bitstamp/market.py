@@ -17,14 +17,14 @@ from backend.exchanges import Market, Metadata
 from backend.exchanges._budget import Budget, Purpose, Window
 from backend.exchanges.bitstamp import answers, metadata
 from backend.exchanges.bitstamp.answers import Refusal
-from backend.prices.bitstamp import Addresses, BitstampPrices
+from backend.prices.bitstamp import LEAST_PAUSE, Addresses, BitstampPrices, pause_after
 from backend.wire import Answer
 
 _SECOND, _TEN_MINUTES = timedelta(seconds=1), timedelta(minutes=10)
-# Answered by anything that stands at the address: only the time in its headers counts.
-_PROBE = "/api/v2/eur_usd/"
+# Small and public: only the time in its headers counts.
+_PROBE = "/api/v2/ticker/btcusd/"
 _HTTP_DATE = "%a, %d %b %Y %H:%M:%S GMT"
-_LEAST_PAUSE_S, _LONGEST_PAUSE_S = 1, 600
+_FURTHEST = timedelta(days=1)  # Beyond it no clock is told, and no signature would hold.
 
 
 class BitstampMarket(Market):
@@ -35,6 +35,7 @@ class BitstampMarket(Market):
         host: what is signed as the host.
         fees: of an account without volume, dearest first tier; a real account's are asked for.
         budget: 400 requests a second and 10,000 in ten minutes.
+        is_clock_doubted: the exchange refused a timestamp; measure before the next is signed.
     """
 
     fees = FeeSchedule(maker=Decimal("0.003"), taker=Decimal("0.004"))
@@ -47,10 +48,13 @@ class BitstampMarket(Market):
             clock,
             [Window("requests", 400, _SECOND), Window("requests", 10_000, _TEN_MINUTES)],
         )
-        self.prices = BitstampPrices(addresses, clock, self._spend)
+        self.prices = BitstampPrices(addresses, clock, self._spend, self.budget.wait_until)
         self._client = wire.http_client(addresses.rest)
+        # Orders and cancels have connections of their own: look-ups never stand in their way.
+        self._urgent = wire.http_client(addresses.rest, connect_s=wire.ORDER_CONNECT_S)
         self._offset = timedelta()
         self._heard: datetime | None = None
+        self.is_clock_doubted = False
 
     async def fetch_metadata(self) -> bytes:
         """Return `currencies` and `markets`, whole, in one document.
@@ -58,7 +62,7 @@ class BitstampMarket(Market):
         Raises:
             ExchangeUnavailable, OutcomeUnknown, ExchangeRejected, RateLimited: no answer.
         """
-        parts = [await self._get(f"/api/v2/{name}/") for name in ("currencies", "markets")]
+        parts = [await self._document(name) for name in ("currencies", "markets")]
         try:
             return metadata.document(*parts)
         except ValueError:
@@ -76,6 +80,7 @@ class BitstampMarket(Market):
         """Let go of connections."""
         await self.prices.close()
         await self._client.aclose()
+        await self._urgent.aclose()
 
     # --- what accounts use ---
 
@@ -89,12 +94,14 @@ class BitstampMarket(Market):
         Raises:
             ExchangeUnavailable, RateLimited: no answer.
         """
-        if self._heard is None or self.clock() - self._heard > heard_within:
-            self.budget.take(purpose, requests=1)
+        heard = self._heard
+        if heard is None or not timedelta() <= self.clock() - heard <= heard_within:
             try:
-                await self.send("GET", _PROBE)
+                answer = await self._get(_PROBE, purpose)
             except OutcomeUnknown:
                 raise ExchangeUnavailable("the exchange does not answer") from None
+            if answer.status != 200:
+                raise ExchangeUnavailable(f"the exchange is not ready (HTTP {answer.status})")
         return self.now()
 
     async def send(
@@ -103,43 +110,49 @@ class BitstampMarket(Market):
         target: str,
         body: bytes = b"",
         headers: Mapping[str, str] | None = None,
+        purpose: Purpose = Purpose.LOOK_UP,
     ) -> Answer:
-        """Send one request, once, and learn from the answer's headers; see `wire.request`."""
-        sent = self.clock()
-        answer = await wire.request(self._client, method, target, body=body, headers=headers)
-        self.learn(answer, sent)
+        """Send one request, once, and keep the pause that is asked for; see `wire.request`."""
+        client = self._client if purpose is Purpose.LOOK_UP else self._urgent
+        answer = await wire.request(client, method, target, body=body, headers=headers)
+        if answer.status == 429:
+            self.budget.wait_until(self.clock() + pause_after(answer))
         return answer
 
     def learn(self, answer: Answer, sent: datetime) -> None:
-        """Take over the exchange's clock, and the pause that it asks for."""
-        self._heard = self.clock()
+        """Take over the clock of an answer that is the exchange's own, not a proxy's."""
+        self._heard, self.is_clock_doubted = self.clock(), False
         told = _date(answer)
-        if told is not None:
+        if told is not None and abs(told - self._heard) < _FURTHEST:
             self._offset = clock_offset(told, sent, self._heard)
-        if answer.status == 429:
-            self._pause(answer.headers.get("retry-after", ""))
+
+    def doubt_clock(self) -> None:
+        """Measure the exchange's clock anew before it is needed next."""
+        self._heard, self.is_clock_doubted = None, True
 
     def slow_down(self) -> None:
         """Send nothing for a moment: the exchange said that it was too much."""
-        self._pause("")
+        self.budget.wait_until(self.clock() + LEAST_PAUSE)
 
     # --- below: how ---
 
-    async def _get(self, target: str) -> bytes:
-        self._spend()
-        answer = await self.send("GET", target)
+    async def _document(self, name: str) -> bytes:
+        answer = await self._get(f"/api/v2/{name}/", Purpose.LOOK_UP)
         content = answers.read(answer)
         if isinstance(content, Refusal):
             raise answers.no_answer(content)
         return answer.body
 
+    async def _get(self, target: str, purpose: Purpose) -> Answer:
+        self.budget.take(purpose, requests=1)
+        sent = self.clock()
+        answer = await self.send("GET", target, purpose=purpose)
+        if answer.status == 200:
+            self.learn(answer, sent)
+        return answer
+
     def _spend(self) -> None:
         self.budget.take(Purpose.LOOK_UP, requests=1)
-
-    def _pause(self, retry_after: str) -> None:
-        asked = int(retry_after) if retry_after.isascii() and retry_after.isdigit() else 0
-        pause = min(max(asked, _LEAST_PAUSE_S), _LONGEST_PAUSE_S)
-        self.budget.wait_until(self.clock() + timedelta(seconds=pause))
 
 
 def clock_offset(told: datetime, sent: datetime, received: datetime) -> timedelta:

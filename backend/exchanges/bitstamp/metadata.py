@@ -1,6 +1,5 @@
 """What can be traded, read from the exchange's `currencies` and `markets` documents."""
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -8,11 +7,11 @@ from hashlib import sha256
 from typing import Any
 
 from backend.domain.errors import Refused
-from backend.domain.exact_json import dumps, loads
+from backend.domain.exact_json import dumps
 from backend.domain.instrument import Currency, Instrument, normalise_symbol
 from backend.domain.money import round_down
 from backend.exchanges import Metadata
-from backend.exchanges.bitstamp.fields import number, text
+from backend.exchanges.bitstamp.fields import number, read_json, text
 from backend.prices.bitstamp import code_of
 
 # Spot markets name no largest quantity: this one is beyond any order, and a multiple of
@@ -28,7 +27,7 @@ def document(currencies: bytes, markets: bytes) -> bytes:
         ValueError: one of them is not a list.
     """
     for part in (currencies, markets):
-        if not isinstance(json.loads(part), list):
+        if not isinstance(read_json(part), list):
             raise ValueError("the exchange's list is not a list")
     return b'{"currencies":' + currencies + b',"markets":' + markets + b"}"
 
@@ -40,12 +39,12 @@ def read(content: bytes, as_of: datetime) -> Metadata:
         ValueError: not these documents, a malformed row, or no market in them.
     """
     try:
-        found = loads(content.decode("utf-8"))
+        found = read_json(content)
         currencies = [_currency(row) for row in found["currencies"]]
         rows = [row for row in found["markets"] if row["market_type"] == "SPOT"]
         instruments = [made for made in map(_instrument, rows) if made is not None]
         version = _version(found)
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise ValueError(f"the exchange's documents lack something: {error!r}"[:200]) from None
     if not instruments or not currencies:
         raise ValueError("the exchange's documents name nothing to trade")

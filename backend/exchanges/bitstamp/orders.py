@@ -4,12 +4,12 @@ Each function raises ValueError, KeyError or TypeError for what it does not unde
 `understood` turns those into an unknown outcome.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from backend.domain.errors import OutcomeUnknown
 from backend.domain.money import ZERO, to_text
@@ -22,9 +22,18 @@ from backend.domain.order import (
     Side,
     TimeInForce,
 )
-from backend.exchanges.bitstamp.fields import moment, number, optional_text, side, text
+from backend.exchanges.bitstamp.fields import (
+    Row,
+    id_in,
+    moment,
+    number,
+    optional_text,
+    rows,
+    side,
+    text,
+)
 
-Reply = Mapping[str, Any]
+Reply = Row
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
@@ -46,13 +55,13 @@ _REMEMBERED = 20_000
 
 
 @contextmanager
-def understood() -> Iterator[None]:
+def understood(**facts: str) -> Iterator[None]:
     """Turn an answer that cannot be read into an unknown outcome: it is no evidence."""
     try:
         yield
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise OutcomeUnknown(
-            f"the exchange's answer was not understood ({type(error).__name__})"
+            f"the exchange's answer was not understood ({type(error).__name__})", **facts
         ) from None
 
 
@@ -63,12 +72,19 @@ class Memory:
     Attributes:
         names: client order ids by the exchange's.
         quantities: what was ordered, by client order id.
-        claimed: the exchange's id of an order whose outcome it left open, by client order id.
+        ended: the whole quantities of ended orders that were checked, by the exchange's id.
+        claimed: the exchange's ids as it answered them to submits, by client order id.
     """
 
     names: dict[str, str] = field(default_factory=dict)
     quantities: dict[str, Decimal] = field(default_factory=dict)
+    ended: dict[str, Decimal] = field(default_factory=dict)
     claimed: dict[str, str] = field(default_factory=dict)
+
+    def quantity_of(self, report: OrderReport) -> Decimal | None:
+        """Return what was ordered at least, None where nothing is known of it."""
+        ended = self.ended.get(report.exchange_order_id)
+        return self.quantities.get(report.client_order_id, ended)
 
     def see(self, report: OrderReport) -> None:
         """Remember whose order it is."""
@@ -111,16 +127,19 @@ def accepted(reply: Reply, order: Order, sent: Mapping[str, str]) -> OrderReport
     """Return what an accepted order's reply tells: that it is open, and nothing of fills.
 
     Raises:
-        OutcomeUnknown: the reply is about something else than was sent; with `order_id`.
+        OutcomeUnknown: the reply is not about what was sent; with `order_id` if it has one.
     """
-    terms, order_id = order.terms, text(reply["id"])
-    echo = (
-        reply["market"],
-        side(reply["type"]),
-        number(reply["price"]),
-        number(reply["amount"]),
-        reply.get("client_order_id"),
-    )
+    terms, order_id = order.terms, id_in(reply, "id")
+    facts = {"order_id": order_id} if order_id else {}
+    with understood(**facts):
+        text(reply["id"])
+        echo = (
+            reply["market"],
+            side(reply["type"]),
+            number(reply["price"]),
+            number(reply["amount"]),
+            reply.get("client_order_id"),
+        )
     asked = (
         terms.symbol,
         terms.side,
@@ -130,7 +149,7 @@ def accepted(reply: Reply, order: Order, sent: Mapping[str, str]) -> OrderReport
     )
     if echo != asked:
         raise OutcomeUnknown(
-            "the exchange accepted an order, and not the one that was sent", order_id=order_id
+            "the exchange accepted an order, and not the one that was sent", **facts
         )
     return OrderReport(
         order.client_order_id,
@@ -156,7 +175,8 @@ def looked_up(reply: Reply, client_order_id: str) -> OrderReport:
     name = name or client_order_id
     which = side(reply["type"])
     fills = [
-        _fill(row, text(row["tid"]), order_id, name, symbol, which) for row in reply["transactions"]
+        _fill(row, text(row["tid"]), order_id, name, symbol, which)
+        for row in rows(reply["transactions"])
     ]
     filled, left = sum((f.quantity for f in fills), ZERO), number(reply["amount_remaining"])
     return OrderReport(
@@ -231,6 +251,11 @@ def _fill(
     )
 
 
+def quantity_in(fills: Iterable[Fill], order_id: str) -> Decimal:
+    """Return what an order's fills add up to."""
+    return sum((f.quantity for f in fills if f.exchange_order_id == order_id), ZERO)
+
+
 def in_order(fills: list[Fill]) -> tuple[Fill, ...]:
     """Return fills oldest first; ids of one moment grow."""
     return tuple(sorted(fills, key=lambda f: (f.executed_at, _as_number(f.exchange_fill_id))))
@@ -242,7 +267,7 @@ def order_age(order_id: str, placed: datetime) -> tuple[datetime, int]:
 
 
 def _as_number(identifier: str) -> int:
-    return int(identifier) if identifier.isdigit() else 0
+    return int(identifier) if identifier.isdecimal() else 0
 
 
 def quote_of(symbol: str) -> str:

@@ -46,7 +46,7 @@ KINDS = (
     Kind("funds", "400.009, 400.075", "the account's free balance does not cover the order"),
     Kind(
         "rate",
-        "400.002, 400.067-400.068, HTTP 429",
+        "400.002, 400.067-400.068",
         "too many requests: wait, then plan again",
     ),
     Kind(
@@ -56,7 +56,7 @@ KINDS = (
     ),
 )
 
-# Where an error has a text and no code.
+# Where an error has a text and no code; only if the exchange signed it.
 TEXTS = {
     "Minimum order size": "order",
     "Price is more than 20%": "order",
@@ -66,8 +66,8 @@ TEXTS = {
 }
 
 ORDER_NOT_FOUND = "404.002"
-ORDER_NOT_FOUND_TEXT = "Order not found"
 NO_EVENTS = "404.008"
+OUT_OF_TIME = "API0017"
 
 
 def expanded(codes: str) -> list[str]:
@@ -88,8 +88,9 @@ BY_CODE = {code: kind for kind in KINDS for code in expanded(kind.codes)}
 BY_NAME = {kind.name: kind for kind in KINDS}
 
 
-def kind_of(code: str, text: str) -> Kind | None:
+def kind_of(code: str, text: str, is_signed: bool) -> Kind | None:
     """Return the class of a definitive refusal, or None: it proves nothing."""
     if code:
         return BY_CODE.get(code)
-    return next((BY_NAME[name] for part, name in TEXTS.items() if part in text), None)
+    found = (BY_NAME[name] for part, name in TEXTS.items() if part in text)
+    return next(found, None) if is_signed else None

@@ -50,14 +50,10 @@ class Key:
         return headers
 
     def vouches_for(self, sent: Mapping[str, str], answer: Answer) -> bool:
-        """Say whether the exchange signed this answer, and to this request.
-
-        Only a signed 200 counts. Other statuses carry no signature, as far as is known;
-        one that is there must be right.
-        """
+        """Say whether the exchange signed this answer, and to this request."""
         given = answer.headers.get(_ANSWER_SIGNATURE)
         if given is None:
-            return answer.status != 200
+            return False
         head = "".join(
             (
                 sent["X-Auth-Nonce"],
@@ -67,6 +63,15 @@ class Key:
         )
         expected = self._digest(head.encode() + answer.body)
         return hmac.compare_digest(given.lower().encode(), expected.encode())
+
+    @staticmethod
+    def must_be_signed(answer: Answer) -> bool:
+        """Say whether an answer without a right signature is none.
+
+        Errors under other statuses carry none, as far as is known: they are read, and
+        prove less. A signature that is there must be right.
+        """
+        return answer.status == 200 or _ANSWER_SIGNATURE in answer.headers
 
     def _digest(self, message: bytes) -> str:
         return hmac.new(self.secret.reveal().encode(), message, sha256).hexdigest()

@@ -28,7 +28,6 @@ from backend.exchanges.bitstamp import history
 from backend.exchanges.bitstamp.endpoints import Door
 from backend.exchanges.bitstamp.fields import optional_text, text
 from backend.exchanges.bitstamp.link import (
-    MALFORMED,
     WAKE,
     ChannelRefused,
     Frame,
@@ -46,6 +45,8 @@ _TOKEN_LASTS = timedelta(seconds=50)  # Of 60.
 _CLOCKS_DIFFER = timedelta(seconds=5)
 # So often may a break hide nothing before the chain is taken to run over others' events.
 _FALSE_ALARMS = 3
+# A refusal may pass: the exchange uses one word for every error.
+_REFUSED_FOR = timedelta(minutes=5)
 _RECONNECT = "bts:request_reconnect"
 _GAP = Event(None)
 _NO_REPLAY = (*NO_ANSWER, RateLimited)
@@ -135,7 +136,7 @@ class Stream:
         self._silence_s = silence_s
         self._tracker = Tracker(memory)
         self._chains: dict[str, _Chain] = {}
-        self._refused: set[str] = set()
+        self._refused: dict[str, datetime] = {}
         self._links: set[Link] = set()
 
     def watch(self, symbol: str) -> None:
@@ -168,6 +169,9 @@ class Stream:
                         yield event
                 for event in await self._news(link, frame):
                     yield event
+                if frame is not WAKE and any(map(self._is_due, self._refused)):
+                    for event in await self._joined(link):
+                        yield event
         finally:
             self._links.discard(link)
             await link.close()
@@ -202,16 +206,27 @@ class Stream:
 
     async def _subscribe(self, link: Link) -> list[str]:
         """Listen to every market that is not listened to; return which are new."""
-        new = [s for s in self._chains if s not in link.symbols and s not in self._refused]
+        new = [s for s in self._chains if s not in link.symbols and self._is_due(s)]
         for symbol in new:
             try:
                 for kind in ("my_orders", "my_trades"):
                     await self._join(link, f"private-{kind}_{code_of(symbol)}")
             except ChannelRefused:
-                self._refused.add(symbol)  # It is followed by look-ups alone.
+                # It is followed by look-ups alone for a while.
+                self._refused[symbol] = self._door.market.clock()
             else:
                 link.symbols.add(symbol)
+                self._refused.pop(symbol, None)
         return [symbol for symbol in new if symbol in link.symbols]
+
+    def _is_due(self, symbol: str) -> bool:
+        refused = self._refused.get(symbol)
+        return refused is None or self._door.market.clock() - refused >= _REFUSED_FOR
+
+    async def _joined(self, link: Link) -> list[Event]:
+        """Listen to what is not listened to yet, and replay what was before."""
+        new = await self._subscribe(link)
+        return [event for symbol in new for event in await self._caught_up(symbol)]
 
     async def _join(self, link: Link, channel: str) -> None:
         token = await _token(self.tokens.fresh)
@@ -229,10 +244,7 @@ class Stream:
 
     async def _news(self, link: Link, frame: Frame) -> list[Event]:
         if frame is WAKE:
-            new = await self._subscribe(link)
-            return [event for symbol in new for event in await self._caught_up(symbol)]
-        if frame is MALFORMED:
-            return [_GAP]
+            return await self._joined(link)
         channel = frame.get("channel")
         symbol = self._symbol_of(channel) if isinstance(channel, str) else None
         if symbol is None or not isinstance(channel, str):

@@ -114,7 +114,7 @@ class Tracker:
             side=side(data["side"]),
             quantity=number(data["amount"]),
             price=number(data["price"]),
-            fee=number(data["fee"]),
+            fee=abs(number(data["fee"])),
             fee_currency=quote_of(symbol),
             liquidity=LIQUIDITY,
             executed_at=micro_moment(data["microtimestamp"]),
