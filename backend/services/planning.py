@@ -284,19 +284,18 @@ class _Busy:
 
 def _busy(tx: Transaction, account: Account, instrument: Instrument) -> _Busy:
     """Count live orders, and what the account owns and buys of the base, where a rule asks."""
-    counted = (instrument.max_open_orders, instrument.max_stop_orders, instrument.max_position)
-    over_all = (instrument.account_max_orders, instrument.account_max_stops)
     busy = _Busy()
-    if any(most is not None for most in over_all):
+    if instrument.account_max_orders is not None or instrument.account_max_stops is not None:
         everywhere, waiting = trades.live_counts(tx, account.number, _STOPS)
         busy = replace(busy, account_orders=everywhere, account_stops=waiting)
-    if all(most is None for most in counted):
+    if instrument.max_open_orders is not None or instrument.max_stop_orders is not None:
+        here, stops = trades.live_counts(tx, account.number, _STOPS, instrument.symbol)
+        busy = replace(busy, orders=here, stops=stops)
+    if instrument.max_position is None:
         return busy
-    here = trades.live_on(tx, account.number, instrument.symbol)
-    stops = [t for t in here if t.order_type in _STOPS]
-    bought = sum((t.quantity for t in here if t.side is Side.BUY), ZERO)
+    bought = sum(trades.live_buys(tx, account.number, instrument.symbol), ZERO)
     owned = ledger.funds(tx, account.number, instrument.base).total
-    return replace(busy, orders=len(here), stops=len(stops), base=owned + bought)
+    return replace(busy, base=owned + bought)
 
 
 def spendable(tx: Transaction, account: Account, currency: str) -> Decimal:

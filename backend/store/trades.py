@@ -93,6 +93,12 @@ class Trade:
 _NAMES = tuple(field.name for field in fields(Trade))
 
 
+_LIVE = (
+    "FROM orders o INDEXED BY orders_live JOIN trades t ON t.id = o.trade_id WHERE o.account = ?"
+    " AND o.state IN ('sending', 'unknown', 'open', 'partially_filled')"
+)
+
+
 def _number(text: str | None) -> Decimal | None:
     return None if text is None else stored(text)
 
@@ -264,27 +270,23 @@ def pending(tx: Transaction, account: int) -> list[Trade]:
     return [_trade(row) for row in rows]
 
 
-def live_on(tx: Transaction, account: int, symbol: str) -> list[Trade]:
-    """Return the account's trades in `symbol` whose order is not final."""
+def live_buys(tx: Transaction, account: int, symbol: str) -> list[Decimal]:
+    """Return the quantities of the account's buys of `symbol` whose order is not final."""
     rows = tx.rows(
-        "SELECT t.* FROM orders o INDEXED BY orders_live JOIN trades t ON t.id = o.trade_id"
-        " WHERE o.account = ? AND t.symbol = ?"
-        " AND o.state IN ('sending', 'unknown', 'open', 'partially_filled')",
-        (account, symbol),
+        f"SELECT t.quantity {_LIVE} AND t.symbol = ? AND t.side = 'buy'", (account, symbol)
     )
-    return [_trade(row) for row in rows]
+    return [stored(row["quantity"]) for row in rows]
 
 
-def live_counts(tx: Transaction, account: int, kinds: Sequence[str]) -> tuple[int, int]:
-    """Return how many orders of the account are not final, and how many of these types."""
+def live_counts(
+    tx: Transaction, account: int, kinds: Sequence[str], symbol: str | None = None
+) -> tuple[int, int]:
+    """Return how many of the account's orders are not final, and how many of these types."""
     marks = ",".join("?" for _ in kinds)
     row = tx.row(
-        "SELECT COUNT(*) AS every, COUNT(CASE WHEN t.order_type IN"  # noqa: S608
-        f" ({marks}) THEN 1 END) AS some"
-        " FROM orders o INDEXED BY orders_live JOIN trades t ON t.id = o.trade_id"
-        " WHERE o.account = ?"
-        " AND o.state IN ('sending', 'unknown', 'open', 'partially_filled')",
-        (*kinds, account),
+        f"SELECT COUNT(*) AS every, COUNT(CASE WHEN t.order_type IN ({marks}) THEN 1 END) AS some"
+        f" {_LIVE} AND (? IS NULL OR t.symbol = ?)",
+        (*kinds, account, symbol, symbol),
     )
     assert row is not None
     return int(row["every"]), int(row["some"])
