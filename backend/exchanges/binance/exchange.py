@@ -119,7 +119,7 @@ class BinanceExchange(Exchange):
 
     async def now(self) -> datetime:
         """Return the exchange's clock, measured at most an hour ago."""
-        await self._market.server_clock.ready(self._order_rest.time)
+        await self._market.server_clock.ready(self._rest.time)
         return self._market.server_clock.now()
 
     async def prepare(self) -> datetime:
