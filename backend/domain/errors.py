@@ -142,4 +142,6 @@ class OutcomeUnknown(ExecError):
 
 
 # What asking an exchange may end in instead of an answer: no evidence of anything.
-NO_ANSWER = (ExchangeRejected, ExchangeUnavailable, OutcomeUnknown, RateLimited)
+# Silence is about one question; who is rate limited asks no further one either.
+SILENCE = (ExchangeRejected, ExchangeUnavailable, OutcomeUnknown)
+NO_ANSWER = (*SILENCE, RateLimited)

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from backend.database import Transaction
 from backend.domain.clock import to_row
-from backend.domain.errors import NO_ANSWER, RateLimited
+from backend.domain.errors import SILENCE
 from backend.domain.order import UNSETTLED, Fill, OrderReport
 from backend.domain.trade import is_trade_id
 from backend.exchanges import Exchange
@@ -79,9 +79,7 @@ async def look_up(
     try:
         asked_at = await exchange.now()
         found = await exchange.find(order.trade_id, symbol, order.exchange_order_id)
-    except RateLimited:
-        raise
-    except NO_ANSWER as error:
+    except SILENCE as error:
         log.info("look_up.no_evidence", trade_id=order.trade_id, detail=error.detail)
         return
     if found is not None:
@@ -133,9 +131,7 @@ async def _judge(
     try:
         recorded = await history.orders(symbol, order.sign_time)
         fills = await history.fills(symbol, since)
-    except RateLimited:
-        raise
-    except NO_ANSWER as error:
+    except SILENCE as error:
         log.info("history.no_evidence", trade_id=order.trade_id, detail=error.detail)
         return
     for report in recorded:

@@ -23,6 +23,8 @@ from backend.services import Desk, log
 from backend.services.expiry import cancel_pending
 from backend.store import accounts, audit, controls, ledger, orders, restored, trades
 
+_WHY = "a copy was restored"
+
 
 async def raise_fence(desk: Desk) -> bool:
     """Compare the database with its journal; quarantine what is older. Returns whether it was."""
@@ -38,9 +40,8 @@ async def raise_fence(desk: Desk) -> bool:
         return False
     lines = desk.journal.all(since) if behind else []
     size = desk.journal.size
-    why = "a copy was restored"
-    written = await desk.database.write(lambda tx: _quarantine(tx, lines, size, why))
-    log.error("fence.raised", why=why, orders=written)
+    written = await desk.database.write(lambda tx: _quarantine(tx, lines, size))
+    log.error("fence.raised", why=_WHY, orders=written)
     return True
 
 
@@ -48,16 +49,16 @@ def _lacks(tx: Transaction, lines: Sequence[Dispatch]) -> bool:
     return any(audit.hash_of(tx, line.audit_seq) != line.audit_hash for line in lines)
 
 
-def _quarantine(tx: Transaction, lines: Sequence[Dispatch], size: int, why: str) -> list[str]:
+def _quarantine(tx: Transaction, lines: Sequence[Dispatch], size: int) -> list[str]:
     restored.drop_copy_mark(tx)
     restored.keep_journal_read(tx, size)
     missing = [line for line in lines if orders.find(tx, line.trade_id) is None]
     written = [line.trade_id for line in missing if _write_again(tx, line)]
     lost = sorted({line.trade_id for line in missing} - set(written))
-    controls.set_quarantine(tx, f"{why}: the books may be older than the exchanges'")
+    controls.set_quarantine(tx, f"{_WHY}: the books may be older than the exchanges'")
     for account in accounts.all_accounts(tx):
         cancel_pending(tx, account.number, "system", CancelReason.QUARANTINE)
-    audit.append(tx, "fence.raised", "system", why=why, orders=written, without_account=lost)
+    audit.append(tx, "fence.raised", "system", why=_WHY, orders=written, without_account=lost)
     return written
 
 

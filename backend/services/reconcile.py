@@ -20,7 +20,7 @@ from datetime import timedelta
 
 from backend.database import Transaction
 from backend.domain.clock import to_row
-from backend.domain.errors import NO_ANSWER, ExecError, RateLimited
+from backend.domain.errors import SILENCE, ExecError, RateLimited
 from backend.domain.money import ZERO, stored, to_text
 from backend.domain.order import UNSETTLED, OrderReport
 from backend.domain.trade import CancelReason, is_trade_id
@@ -140,8 +140,12 @@ async def _repeat_cancels(desk: Desk, exchange: Exchange, live: list[OrderRow]) 
         recent = key in desk.looked and now - desk.looked[key] < every
         if order.cancel_requested_at is not None and order.exchange_order_id and not recent:
             desk.looked[key] = now
-            symbol = await symbol_of(desk, order)
-            await request_cancel(exchange, order.trade_id, symbol, order.exchange_order_id)
+            await _cancel_again(desk, exchange, order)
+
+
+async def _cancel_again(desk: Desk, exchange: Exchange, order: OrderRow) -> None:
+    symbol = await symbol_of(desk, order)
+    await request_cancel(exchange, order.trade_id, symbol, order.exchange_order_id)
 
 
 async def _is_unsettled(desk: Desk, order: OrderRow) -> bool:
@@ -154,9 +158,7 @@ async def _adopt(desk: Desk, account: Account, exchange: Exchange, history: Hist
     for symbol in sorted(symbols):
         try:
             recorded = await history.orders(symbol)
-        except RateLimited:
-            raise
-        except NO_ANSWER as error:  # Each order is asked for by itself then.
+        except SILENCE as error:  # Each order is asked for by itself then.
             log.info("history.no_evidence", symbol=symbol, detail=error.detail)
             continue
         for report in recorded:
@@ -174,9 +176,7 @@ async def _watch_absent(desk: Desk, account: Account, exchange: Exchange, seen: 
         symbol = await symbol_of(desk, order)
         try:
             found = await exchange.find(order.trade_id, symbol, order.exchange_order_id)
-        except RateLimited:
-            raise
-        except NO_ANSWER as error:
+        except SILENCE as error:
             log.info("look_up.no_evidence", trade_id=order.trade_id, detail=error.detail)
             continue
         if found is not None:
@@ -206,8 +206,7 @@ async def _follow_working(
             await take_report(desk, account, exchange, report, "look-up")
     flagged = [o for o in working if o.cancel_requested_at is not None and o.trade_id in seen]
     for order in flagged:  # All of them before any look-up, which may find the budget spent.
-        symbol = await symbol_of(desk, order)
-        await request_cancel(exchange, order.trade_id, symbol, order.exchange_order_id)
+        await _cancel_again(desk, exchange, order)
     for order in working:
         if order.trade_id not in seen or order in flagged:
             await look_up(desk, account, exchange, order, history)

@@ -222,7 +222,7 @@ _RECONCILE = (
         "error_is_no_evidence",
         QUICK,
         ABSENCE,
-        "except NO_ANSWER as error:",
+        "except SILENCE as error:",
         "an error is no `not found`; the history doubles it, so both go",
         "history",
         "fills_of_history",
