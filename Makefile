@@ -29,8 +29,8 @@ format: $(READY)
 bench: $(READY)  ## the benchmark table: ratios within one run
 	$(BIN)/python -m tests.bench
 
-soak: $(READY)  ## the long campaigns
-	$(BIN)/python -m pytest -n 2 -q -m soak --run-soak
+soak: $(READY)  ## the long campaigns: one table, within three hours on two cores
+	$(BIN)/python -m tests.soak $(CAMPAIGNS)
 
 INTEROP_TOOLS ?= $(VENV)/interop
 

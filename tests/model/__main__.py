@@ -9,6 +9,9 @@ from tests.model.explore import Found, explore
 from tests.model.holes import HOLES, SPARE
 from tests.model.mutant import Mutant
 from tests.model.mutants import MUTANTS
+from tests.soak.figures import Figure, tell
+
+_STATES_AT_LEAST = 2_000_000
 
 
 def _row(name: str, found: Found) -> str:
@@ -23,6 +26,27 @@ def _mutant(mutant: Mutant) -> str:
     return f"without {off} ({mutant.why})\n{file}: {text}\n{explore(mutant.mutated).told()}"
 
 
+def _soak() -> bool:
+    """Search every configuration and every mutant. Returns whether all is well."""
+    found = []
+    for model in ALL:
+        found.append(explore(model))
+        sys.stderr.write(_row(model.name, found[-1]) + "\n")
+    states = sum(one.states for one in found)
+    unsafe = sum(bool(one.broken) and one.broken != "stuck" for one in found)
+    stuck = sum(one.broken == "stuck" for one in found)
+    alive = [name for name, mutant in MUTANTS.items() if not explore(mutant.mutated).broken]
+    enough = states >= _STATES_AT_LEAST
+    tell(Figure("model", "configurations", f"{len(found)}"))
+    tell(Figure("model", "states", f"{states:,}", f">= {_STATES_AT_LEAST:,}", enough))
+    tell(Figure("model", "transitions", f"{sum(one.transitions for one in found):,}"))
+    tell(Figure("model", "violations", f"{unsafe}", "0", not unsafe))
+    tell(Figure("model", "stuck", f"{stuck}", "0", not stuck))
+    dead = f"{len(MUTANTS) - len(alive)} of {len(MUTANTS)}"
+    tell(Figure("model", "mutants killed", dead, "all", not alive))
+    return enough and not (unsafe or stuck or alive)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print what was asked for. Returns 1 if a configuration is not safe."""
     known = MUTANTS | HOLES | SPARE
@@ -30,8 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--mutant", choices=sorted(known), help="the shortest trace without it")
     parser.add_argument("--mutants", action="store_true", help="every mutant and hole, one line")
     parser.add_argument("--all", action="store_true", help="the configurations of `make soak` too")
+    parser.add_argument("--soak", action="store_true", help="all of it, as figures")
     asked = parser.parse_args(arguments)
     say = sys.stdout.write
+    if asked.soak:
+        return int(not _soak())
     if asked.mutant:
         say(_mutant(known[asked.mutant]) + "\n")
         return 0

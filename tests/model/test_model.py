@@ -1,13 +1,12 @@
 """The protocol, searched whole: no state breaks a promise, none is a dead end, no guard is idle."""
 
-import os
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from tests.model.__main__ import main
-from tests.model.configurations import ALL, CORE, SMALL
+from tests.model.configurations import CORE, SMALL
 from tests.model.explore import explore
 from tests.model.guards import Guards, Model
 from tests.model.holes import HOLES, SPARE
@@ -17,8 +16,6 @@ from tests.model.mutants import MUTANTS
 from tests.model.protocol import first
 
 ROOT = Path(__file__).parents[2]
-# How much longer time goes on in the long campaign: each tick doubles it, about.
-MORE_TIME = int(os.environ.get("EXEC_SOAK_MODEL_TICKS", "0"))
 
 
 def name_of(model: Model) -> str:
@@ -107,11 +104,3 @@ def test_the_first_state_is_whole_and_a_spoilt_one_is_not() -> None:
 
     assert broken(start, model) == 0
     assert broken(bytes([4, *start[1:]]), model) == 5  # Executed, and no hold was released.
-
-
-@pytest.mark.soak
-@pytest.mark.parametrize("model", ALL, ids=name_of)
-def test_a_large_configuration_breaks_no_invariant(model: Model) -> None:
-    found = explore(replace(model, last=model.last + MORE_TIME))
-
-    assert found.broken == "", found.told()
