@@ -94,7 +94,7 @@ def _bearer(own: str | None) -> Callable[[], str | None]:
     return bearer
 
 
-def _chosen(tools: list[FunctionTool], toolsets: Collection[str]) -> list[FunctionTool]:
+def _chosen(tools: Collection[FunctionTool], toolsets: Collection[str]) -> list[FunctionTool]:
     wanted = {f"toolset:{name}" for name in toolsets}
     known = set().union(*(tool.tags for tool in tools))
     if unknown := wanted - known:

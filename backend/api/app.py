@@ -136,10 +136,7 @@ def create_api(desk: Desk, key: bytes, instance: str) -> FastAPI:
 
 def _endpoint(door: Door, route: Route) -> Callable[[Request], Awaitable[Response]]:
     seconds = door.metrics.seconds.labels(route.path)
-    counters = {
-        status: door.metrics.requests.labels(route.method, route.path, status)
-        for status in {*route.statuses, *_REFUSALS}
-    }
+    counters: dict[int, Counter] = {}
 
     async def endpoint(request: Request) -> Response:
         started = time.perf_counter()
@@ -150,10 +147,10 @@ def _endpoint(door: Door, route: Route) -> Callable[[Request], Awaitable[Respons
             response = await on_exec_error(request, error)
         except BodyRefused as error:
             response = error.response
-        counter = counters.get(response.status_code) or door.metrics.requests.labels(
-            route.method, route.path, response.status_code
-        )
-        counter.inc()
+        status = response.status_code
+        if status not in counters:  # Most never happen, and making all of them slows the start.
+            counters[status] = door.metrics.requests.labels(route.method, route.path, status)
+        counters[status].inc()
         seconds.observe(time.perf_counter() - started)
         return response
 

@@ -5,6 +5,7 @@ A tool is parse, one HTTP call, reply. This module holds what they share.
 
 import pkgutil
 from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -61,15 +62,19 @@ async def ask(
         return lost(str(error))
 
 
-def load_tools() -> list[FunctionTool]:
+@cache
+def load_tools() -> tuple[FunctionTool, ...]:
     """Import every area and return its tools, in the order of files and of definition.
+
+    They hold no state, and reading their signatures takes longer than all the rest of a
+    server's start: once per process.
 
     A file that fails to import stops the program: a tool that is silently absent is
     worse than a server that does not start (Law 7).
     """
     names = sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
     modules = [import_module(f"{__name__}.{name}") for name in names]
-    return [tool for module in modules for tool in _tools_of(module)]
+    return tuple(tool for module in modules for tool in _tools_of(module))
 
 
 def _tools_of(module: ModuleType) -> list[FunctionTool]:
