@@ -12,9 +12,11 @@ import json
 import os
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -31,16 +33,22 @@ if TYPE_CHECKING:
 
     from backend.app import Backend
     from backend.config import Config
+    from mcp_server.transport.socket import Deflate
 
 _PROBE_TIMEOUT_S = 1.0
 _DRAIN_S = 2
 
 
-def web_app(backend: Backend) -> FastAPI:
-    """Return the API with MCP over streamable HTTP at `/mcp`, as one application."""
+def web_app(backend: Backend, stopping: asyncio.Event | None = None) -> FastAPI:
+    """Return the API with MCP over streamable HTTP at `/mcp` and over WebSocket at `/ws`.
+
+    Args:
+        stopping: set when the server stops: WebSocket connections then end in order.
+    """
     from starlette.routing import Route
 
     from mcp_server.server import create_server, http_app
+    from mcp_server.transport.websocket import websocket_route
 
     server = create_server(backend.http(), toolsets=backend.desk.config.toolsets, auth=True)
     mcp = http_app(server)
@@ -54,48 +62,90 @@ def web_app(backend: Backend) -> FastAPI:
     # A mount at "/" would answer for the API's own 404 and 405 too.
     for path in ("/mcp", "/mcp/"):  # The second redirects to the first.
         backend.api.router.routes.append(Route(path, mcp, include_in_schema=False))
+    backend.api.router.routes.append(websocket_route(server, stopping=stopping))
     return backend.api
 
 
-async def serve(config: Config, host: str, port: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """What `serve` speaks besides plain HTTP.
+
+    Attributes:
+        ws_deflate: compress WebSocket messages: `auto` (not on this machine), `on`, `off`.
+        tls_cert, tls_key: PEM files; with them the server speaks https and wss only.
+    """
+
+    ws_deflate: Deflate = "auto"
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+
+
+_PLAIN = Wire()
+
+
+async def serve(config: Config, host: str, port: int, wire: Wire = _PLAIN) -> None:
     """Serve until SIGINT or SIGTERM; executions under way end first.
 
     Raises:
-        RuntimeError: the address is not this machine's own, or it is in use.
+        RuntimeError: the address is not this machine's own, or it is in use; or the
+            certificate and its key do not fit.
     """
     import uvicorn
 
     from backend.app import open_backend
     from backend.logs import configure
     from backend.services.execution import ANSWER_WITHIN_S
+    from mcp_server.transport.frames import MAX_FRAME_BYTES, PING_EVERY_S, PONG_WITHIN_S
+    from mcp_server.transport.socket import socket_class
 
     if host not in ("127.0.0.1", "::1", "localhost"):
         raise RuntimeError(
             f"serve binds to this machine only, not to {host}: put a TLS proxy in front of it"
         )
     configure(config.log_level or "INFO")
+    stopping = asyncio.Event()
     async with open_backend(config, drain_s=ANSWER_WITHIN_S) as backend:
         server = uvicorn.Server(
             uvicorn.Config(
-                web_app(backend),
+                web_app(backend, stopping),
                 host=host,
                 port=port,
                 log_level="warning",
                 access_log=False,
                 server_header=False,
                 timeout_graceful_shutdown=_DRAIN_S,
+                ws=socket_class(wire.ws_deflate, stopping),
+                ws_max_size=MAX_FRAME_BYTES,
+                ws_ping_interval=PING_EVERY_S,
+                ws_ping_timeout=PONG_WITHIN_S,
+                **_tls(wire),
             )
         )
         listener = _listen(host, port)
         name = f"[{host}]" if ":" in host else host
-        url = f"http://{name}:{listener.getsockname()[1]}"
+        scheme = "https" if wire.tls_cert else "http"
+        url = f"{scheme}://{name}:{listener.getsockname()[1]}"
         with (
             announced(config.home, url, backend.instance),
             _outliving(signal.SIGTERM, server),
             _outliving(signal.SIGINT, server),
         ):
-            print(f"exec-mcp serves {url} (API /api/v1, MCP /mcp); stop with Ctrl-C", flush=True)  # noqa: T201
+            doors = "API /api/v1, MCP /mcp and /ws"
+            print(f"exec-mcp serves {url} ({doors}); stop with Ctrl-C", flush=True)  # noqa: T201
             await server.serve(sockets=[listener])
+
+
+def _tls(wire: Wire) -> dict[str, Any]:
+    if (wire.tls_cert is None) != (wire.tls_key is None):
+        raise RuntimeError("a certificate needs its key: give --tls-cert and --tls-key")
+    if wire.tls_cert is None:
+        return {}
+    try:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(wire.tls_cert, wire.tls_key)
+    except OSError as error:  # ssl's own errors are OSErrors too.
+        raise RuntimeError(f"cannot use {wire.tls_cert} with its key: {error}") from None
+    return {"ssl_certfile": wire.tls_cert, "ssl_keyfile": wire.tls_key}
 
 
 @contextlib.contextmanager

@@ -1,10 +1,20 @@
 """The long-running commands."""
 
+from pathlib import Path
+from typing import Literal
+
 from backend.cli.exits import Unreachable
 from backend.config import read_config
 
 
-async def serve(*, host: str = "127.0.0.1", port: int = 8787) -> None:
+async def serve(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8787,
+    ws_deflate: Literal["auto", "on", "off"] = "auto",
+    tls_cert: Path | None = None,
+    tls_key: Path | None = None,
+) -> None:
     """Serve the HTTP API and MCP until Ctrl-C or SIGTERM.
 
     Parameters
@@ -13,12 +23,20 @@ async def serve(*, host: str = "127.0.0.1", port: int = 8787) -> None:
         An address of this machine.
     port:
         0 takes a free one.
+    ws_deflate:
+        Compress WebSocket messages: auto does, but for clients on this machine.
+    tls_cert:
+        A certificate with its chain, PEM: then https and wss only.
+    tls_key:
+        Its private key, PEM.
     """
     from backend.database import sqlite3
+    from backend.serving import Wire
     from backend.serving import serve as run
 
+    wire = Wire(ws_deflate, tls_cert, tls_key)
     try:
-        await run(read_config(), host, port)
+        await run(read_config(), host, port, wire)
     except (RuntimeError, OSError, sqlite3.Error) as error:
         raise Unreachable(str(error)) from error
 

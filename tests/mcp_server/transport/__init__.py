@@ -1,0 +1,1 @@
+"""MCP over WebSocket, on real sockets of this machine."""
