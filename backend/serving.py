@@ -309,12 +309,31 @@ async def stdio(config: Config) -> None:
         _leave(failure)
 
 
+async def stdio_elsewhere(config: Config, url: str) -> None:
+    """Pass what a stdio client says on to a server at `url`, until either ends.
+
+    A server that cannot be reached, or lets the caller in no more, ends the process with
+    a sentence on standard error.
+    """
+    from websockets.exceptions import InvalidHandshake
+
+    from mcp_server.transport.bridge import bridge
+
+    if config.token is None:
+        raise SettingError("EXEC_MCP_TOKEN is needed: a token of the server to connect to")
+    try:
+        if await bridge(url, config.token):
+            raise ConnectionError("the server ended the connection for good")
+    except (OSError, TimeoutError, InvalidHandshake) as error:
+        _leave(ConnectionError(f"{url}: {error}"))
+
+
 def _leave(failure: BaseException | None) -> NoReturn:
     """End the process here and now: a thread waits for input, and nothing can interrupt it."""
     code = 0
     if failure is not None:
         code = 2 if isinstance(failure, SettingError) else 3
-        sys.stderr.write(f"exec-mcp: cannot open the backend: {failure}\n")
+        sys.stderr.write(f"exec-mcp: cannot reach the backend: {failure}\n")
     sys.stderr.flush()
     sys.stdout.flush()
     os._exit(code)

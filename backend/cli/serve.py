@@ -41,8 +41,20 @@ async def serve(
         raise Unreachable(str(error)) from error
 
 
-async def stdio() -> None:
-    """Speak MCP over standard input and output, for a desktop client."""
+async def stdio(*, connect: str | None = None) -> None:
+    """Speak MCP over standard input and output, for a desktop client.
+
+    Parameters
+    ----------
+    connect:
+        A ws:// or wss:// address of a server elsewhere, for clients that know no
+        WebSocket; its token is EXEC_MCP_TOKEN.
+    """
+    if connect is not None:
+        from backend.serving import stdio_elsewhere
+
+        await stdio_elsewhere(read_config(), connect)
+        return
     from backend.serving import stdio as run
 
     await run(read_config())

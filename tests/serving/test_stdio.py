@@ -15,7 +15,7 @@ import pytest
 from backend.app import open_backend
 from backend.config import read_config
 from backend.domain import exact_json
-from tests.serving.programs import END_S, EXEC_MCP, Server, environment, serving
+from tests.serving.programs import END_S, EXEC_MCP, Server, environment, run, serving
 
 A_PLAN = {"symbol": "AAPL", "side": "buy", "quantity": 1}
 INITIALIZE = {
@@ -75,9 +75,9 @@ class Desktop:
 
 
 @contextmanager
-def desktop(home: Path, **settings: str) -> Iterator[Desktop]:
+def desktop(home: Path, *arguments: str, **settings: str) -> Iterator[Desktop]:
     process = subprocess.Popen(
-        [str(EXEC_MCP), "stdio"],
+        [str(EXEC_MCP), "stdio", *arguments],
         env=environment(home, **settings),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -206,3 +206,45 @@ def test_a_home_that_cannot_be_opened_ends_it(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("a file")
     with desktop(tmp_path / "home") as client:
         assert client.process.wait(timeout=END_S) == 3
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server on a home that the stdio clients do not know."""
+    with serving(tmp_path_factory.mktemp("elsewhere") / "home") as server:
+        yield server
+
+
+def test_it_trades_on_a_server_elsewhere_over_websocket(elsewhere: Server, tmp_path: Path) -> None:
+    url = elsewhere.url.replace("http", "ws") + "/ws"
+    with desktop(tmp_path / "own", "--connect", url, TOKEN=elsewhere.token()) as client:
+        client.begin()
+        plan = client.call("plan_trade", **A_PLAN)
+        told = client.confirm(plan)
+        code, said, _ = client.end()
+
+    assert told["status"] == "executed"
+    assert (code, said) == (0, "")
+    with elsewhere.http() as http:
+        assert http.get(f"/api/v1/trading/trades/{plan['trade_id']}").json()["status"] == "executed"
+    assert not (tmp_path / "own").exists()
+
+
+@pytest.mark.parametrize(
+    ("token", "url", "said"),
+    [
+        ("bad", None, "401"),
+        ("any", "ws://127.0.0.1:1/ws", "127.0.0.1:1"),
+        ("any", "nonsense", "not a ws"),
+    ],
+)
+def test_a_server_elsewhere_that_lets_nobody_in_is_said_in_a_sentence(
+    elsewhere: Server, tmp_path: Path, token: str, url: str | None, said: str
+) -> None:
+    url = url or elsewhere.url.replace("http", "ws") + "/ws"
+    ended = run(tmp_path / "own", "stdio", "--connect", url, TOKEN=token)
+
+    assert ended.code == 3
+    assert ended.stderr.startswith("exec-mcp: cannot reach the backend: ")
+    assert said in ended.stderr
+    assert ended.stderr.count("\n") == 1
