@@ -19,7 +19,7 @@ from backend import logs, plugins, risk
 from backend.api.app import create_api
 from backend.config import PREFIX, Config, SettingError
 from backend.database import Database, choose_durability
-from backend.domain.clock import Clock, system_clock
+from backend.domain.clock import Clock, elapsed_s, system_clock
 from backend.domain.money import use_exact_context
 from backend.domain.quote import Prices
 from backend.domain.trade import new_trade_id
@@ -28,13 +28,14 @@ from backend.exchanges.paper.faults import FaultScript
 from backend.journal import Journal
 from backend.prices import open_prices
 from backend.services import Desk
-from backend.services.fence import raise_fence
+from backend.services.events import Events
+from backend.services.fence import leave_head, raise_fence
 from backend.services.keeper import Keeper
 from backend.services.metadata import Markets
 from backend.services.onboarding import OPENING_BALANCE, ensure_paper_main
 from backend.services.tokens import ensure_first_tokens
 from backend.services.vault import Vault, open_vault
-from backend.store import accounts
+from backend.store import accounts, audit
 from backend.store.migrations import migrations
 
 
@@ -64,6 +65,7 @@ async def open_backend(
     config: Config,
     *,
     clock: Clock = system_clock,
+    elapsed_s: Callable[[], float] = elapsed_s,
     prices: Prices | None = None,
     faults: FaultScript | None = None,
     new_id: Callable[[], str] = new_trade_id,
@@ -74,6 +76,7 @@ async def open_backend(
     """Open the home's databases, exchanges and API, and close them at the end.
 
     Args:
+        elapsed_s: seconds that no step of the clock moves.
         prices: instead of the configured source.
         faults: what the paper exchange shall do wrong.
         drain_s: how long the end waits for executions under way.
@@ -110,23 +113,31 @@ async def open_backend(
         exchanges=exchanges,
         checks=checks,
         new_id=new_id,
+        elapsed_s=elapsed_s,
     )
+    desk.events = Events(desk)
     instance = secrets.token_hex(8)
     keeper = Keeper(desk)
+    began: tuple[int, str] | None = None
     try:
         await ensure_first_tokens(desk, key)
         await ensure_paper_main(desk, opening)
         await _refuse_missing_exchanges(desk)
         await raise_fence(desk)
+        began = await database.read(audit.head)
         if background:
             keeper.start()
         yield Backend(desk, create_api(desk, key, instance), key, instance, keeper, vault)
     finally:
-        await asyncio.shield(_close(desk, keeper, drain_s))
+        await asyncio.shield(_close(desk, keeper, drain_s, began))
 
 
-async def _close(desk: Desk, keeper: Keeper, drain_s: float) -> None:
+async def _close(desk: Desk, keeper: Keeper, drain_s: float, began: tuple[int, str] | None) -> None:
+    await desk.events.close()
     await keeper.stop()
+    if began is not None:
+        await desk.tasks.drain(drain_s)
+        await leave_head(desk, began)
     await desk.close(drain_s)
 
 

@@ -6,26 +6,39 @@ exchange thinks. Everything else that uses SQLite imports `sqlite3` from here.
 
 import asyncio
 import json
-import os
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import sqlite_utils
+import structlog
 from sqlite_utils import Migrations
 
+from backend.disk import make_private
 from backend.domain.clock import Clock, from_row, to_row
 from backend.domain.errors import Refused
-
-try:
-    import pysqlite3.dbapi2 as sqlite3
-except ImportError:  # No wheel for this platform: the interpreter's own.
-    import sqlite3  # noqa: TID251
+from backend.place import place_of
+from backend.sqlite import (
+    DAMAGE,
+    RESTART,
+    Durability,
+    choose_durability,
+    complaints,
+    failed_to_sync,
+    has_wal_reset_bug,
+    is_busy,
+    is_damage,
+    is_trouble,
+    keep_what_was_left,
+    lacks_room,
+    migrate,
+    openable,
+    refused,
+    sqlite3,
+)
 
 __all__ = [
     "Database",
@@ -41,6 +54,8 @@ __all__ = [
 
 T = TypeVar("T")
 
+log = structlog.get_logger("exec-mcp")
+
 # `json.dumps` would make a new encoder for each call with these settings.
 _ENCODED = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
@@ -49,43 +64,14 @@ class Row(Protocol):
     """A row by column name, as `sqlite3.Row` is: `dict(row)` works, `row.get` does not."""
 
     def __getitem__(self, name: str) -> Any: ...
+    def __iter__(self) -> Iterator[Any]: ...
     def keys(self) -> Iterable[str]: ...
 
 
 LOCK_TIMEOUT_S = 5.0
 CLOCK_TOLERANCE = timedelta(seconds=5)
-
-# Of the file or the disk, not of a statement: PERM, NOMEM, READONLY, IOERR, CORRUPT, FULL,
-# CANTOPEN, NOTADB. Source: sqlite.org/rescode.html, read 2026-11-20.
-_TROUBLES = frozenset({3, 7, 8, 10, 11, 13, 14, 26})
-
-# The WAL-reset bug corrupts a file under two connections; fixed in these releases.
-# Source: sqlite.org/wal.html, "The WAL-Reset Bug", read 2026-11-20.
-_FIXED = ((3, 51, 3), (3, 50, 7), (3, 44, 6))
-
-
-def has_wal_reset_bug(version: tuple[int, ...]) -> bool:
-    """Say whether this SQLite may corrupt a WAL file that two connections use."""
-    if version >= _FIXED[0]:
-        return False
-    return not any(version[:2] == fixed[:2] and version >= fixed for fixed in _FIXED[1:])
-
-
-@dataclass(frozen=True, slots=True)
-class Durability:
-    """How a database file is kept safe: the choice made at start, shown by `doctor`."""
-
-    sqlite_version: str
-    journal_mode: str
-    synchronous: str
-
-
-def choose_durability(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> Durability:
-    """Return WAL where this SQLite can be trusted with it, else a rollback journal."""
-    text = ".".join(map(str, version))
-    if has_wal_reset_bug(version):
-        return Durability(text, "DELETE", "EXTRA")
-    return Durability(text, "WAL", "FULL")
+# A larger file is looked through in the background: 1 MiB takes about 2 ms.
+_CHECKED_AT_START_BYTES = 16 * 1024 * 1024
 
 
 class Transaction:
@@ -127,6 +113,11 @@ class Transaction:
         found: list[Row] = self._connection.execute(sql, values).fetchall()
         return found
 
+    def each(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> Iterator[Row]:
+        """Return an iterator over all rows: for what may be long."""
+        rows: Iterator[Row] = iter(self._connection.execute(sql, values))
+        return rows
+
     def value(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> Any:
         """Return the first column of the first row, or None."""
         found = self._connection.execute(sql, values).fetchone()
@@ -137,11 +128,18 @@ class Transaction:
         return self.execute(_insert_sql(table, tuple(values)), values)
 
 
+def _nothing() -> None:
+    """Nobody wants to know of a commit."""
+
+
 class Database:
     """A SQLite file with one writing and one reading connection in this process.
 
     Several processes may open the same file. Bodies run on the event loop: a commit
     costs one fsync, and waiting for another process's lock is done asleep.
+
+    Attributes:
+        after_commit: called after each commit of this object; it must not raise.
     """
 
     def __init__(
@@ -150,39 +148,44 @@ class Database:
         self.path = path
         self.durability = durability
         self.failure: str | None = None
+        self.after_commit: Callable[[], None] = _nothing
         self._clock = clock
         self._writing = asyncio.Lock()
-        _make_private(path)
-        self._writer = _connect(path, durability)
-        try:
-            _migrate(self._writer, migrations)
-            self._reader = _connect(path, durability)
-        except BaseException:
-            self._writer.close()
-            raise
+        make_private(path)
+        self._closed = False
+        with openable(path):
+            self._writer = _connect(path, durability)
+            try:
+                migrate(self._writer, migrations, LOCK_TIMEOUT_S)
+                keep_what_was_left(self._writer)
+                self._reader = _connect(path, durability)
+                self._place = place_of(path)
+                if path.stat().st_size <= _CHECKED_AT_START_BYTES:
+                    self._judge(self.check())
+            except BaseException:
+                self._writer.close()
+                raise
 
     async def write(self, body: Callable[[Transaction], T]) -> T:
         """Run `body` inside one `BEGIN IMMEDIATE` transaction and return its result.
 
         Raises:
             Refused: `storage`, when the lock could not be had or the disk refused;
-                nothing was written.
+                nothing was written, unless `failure` says that it is not known.
         """
         async with self._writing:
             if self.failure:
-                raise Refused(
-                    f"the database has failed: {self.failure}; restart the server", "storage"
-                )
-            with _troubles():
+                raise Refused(f"the database has failed: {self.failure}", "storage")
+            with self._troubles():
                 await _patiently(lambda: self._writer.execute("BEGIN IMMEDIATE"))
             try:
-                with _troubles():
+                with self._troubles():
                     result = body(self._opened())
                 await self._commit()
             except BaseException:
-                with suppress(sqlite3.DatabaseError):  # SQLite may have rolled back by itself.
-                    self._writer.execute("ROLLBACK")
+                self._roll_back()
                 raise
+            self.after_commit()
             return result
 
     async def read(self, body: Callable[[Transaction], T]) -> T:
@@ -201,9 +204,10 @@ class Database:
             try:
                 return body(Transaction(connection, self._clock))
             finally:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:  # SQLite may have rolled back by itself.
+                    connection.execute("ROLLBACK")
 
-        with _troubles():
+        with self._troubles():
             return await _patiently(whole)
 
     async def read_apart(self, body: Callable[[Transaction], T], *, one_snapshot: bool = True) -> T:
@@ -212,6 +216,9 @@ class Database:
         Args:
             one_snapshot: False where each statement may see its own, as with rows that
                 are only ever added: a rollback journal lets nobody commit meanwhile.
+
+        Raises:
+            Refused: `storage`, when the file could not be read.
         """
 
         def whole() -> T:
@@ -224,16 +231,23 @@ class Database:
             finally:
                 connection.close()
 
-        return await asyncio.to_thread(whole)
+        with self._troubles():
+            return await asyncio.to_thread(whole)
 
     def close(self) -> None:
         """Close both connections."""
+        self._closed = True
         self._reader.close()
         self._writer.close()
 
+    @property
+    def is_replaced(self) -> bool:
+        """Say whether another file stands at the path than the one that was opened."""
+        return not self.path.exists() or place_of(self.path) != self._place
+
     def backup(self, target: Path) -> None:
         """Copy the whole database, online, into a new private file."""
-        _make_private(target)
+        make_private(target)
         copy = sqlite3.connect(str(target))
         try:
             self._reader.backup(copy)
@@ -242,8 +256,27 @@ class Database:
 
     def check(self) -> list[str]:
         """Return SQLite's own complaints about the file; empty when it is whole."""
-        answers = [row[0] for row in self._reader.execute("PRAGMA quick_check")]
-        return [] if answers == ["ok"] else answers
+        # Another process may commit just now, or repair what a crash left.
+        self._reader.execute(f"PRAGMA busy_timeout={int(LOCK_TIMEOUT_S * 1000)}")
+        try:
+            return complaints(self._reader.execute)
+        finally:
+            self._reader.execute("PRAGMA busy_timeout=0")
+
+    async def check_apart(self) -> None:
+        """Look through the file in a thread, table by table; `failure` tells what is found.
+
+        With a rollback journal nobody commits while one table is looked through.
+
+        Raises:
+            Refused: `storage`, when the file could not be read.
+        """
+
+        def body(tx: Transaction) -> list[str]:
+            names = [row["name"] for row in tx.rows("PRAGMA table_list") if row["schema"] == "main"]
+            return [t for name in names if not self._closed for t in complaints(tx.rows, name)]
+
+        self._judge(await self.read_apart(body, one_snapshot=False))
 
     def _opened(self) -> Transaction:
         """Raise the high-water mark to the clock, or take the mark where the clock is behind."""
@@ -259,20 +292,47 @@ class Database:
             # Readers of a rollback journal can hold a commit up: the transaction stays open.
             await _patiently(lambda: self._writer.execute("COMMIT"))
         except sqlite3.DatabaseError as error:
-            # What a failed commit left on disk is unknown: nothing more is risked on it.
-            self.failure = str(error)
-            raise Refused(f"the commit failed: {error}; restart the server", "storage") from error
+            if lacks_room(error):  # It lacks room before the instant that commits.
+                raise refused(error) from error
+            # What any other failed commit left on disk is unknown: nothing more is risked on it.
+            self._fail(f"a commit failed ({error}); {RESTART}")
+            raise Refused(
+                f"the commit failed ({error}): whether it was written shows after a restart;"
+                " nothing was sent",
+                "storage",
+            ) from error
 
+    def _roll_back(self) -> None:
+        with suppress(sqlite3.DatabaseError):  # SQLite may have rolled back by itself.
+            self._writer.execute("ROLLBACK")
+        if self._writer.in_transaction:
+            self._fail(f"a transaction could not be rolled back; {RESTART}")
 
-@contextmanager
-def _troubles() -> Iterator[None]:
-    """Turn trouble with the file or the disk into a refusal; a bug in a statement stays one."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _TROUBLES:
-            raise
-        raise Refused(f"the database cannot take this now: {error}", "storage") from error
+    def _fail(self, why: str) -> None:
+        if self.failure is None:
+            self.failure = why
+            log.error("database.failed", file=self.path.name, why=why)
+
+    def _judge(self, wrong: Sequence[str]) -> None:
+        if wrong:
+            self._fail(f"{self.path.name}: {wrong[0]}; {DAMAGE}")
+
+    @contextmanager
+    def _troubles(self) -> Iterator[None]:
+        """Turn trouble with the file or the disk into a refusal; a bug in a statement stays one."""
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            if not is_trouble(error):
+                raise
+            if is_damage(error):
+                self._judge([str(error)])
+            elif failed_to_sync(error):
+                self._fail(f"{error}; {RESTART}")
+            raise refused(error) from error
+        except UnicodeDecodeError as error:  # Even what SQLite says of a damaged file may be.
+            self._judge(["its text is not text"])
+            raise Refused(f"the database has failed: {self.failure}", "storage") from error
 
 
 async def _patiently(step: Callable[[], T]) -> T:
@@ -284,7 +344,7 @@ async def _patiently(step: Callable[[], T]) -> T:
         try:
             return step()
         except sqlite3.OperationalError as error:
-            if not _is_busy(error):
+            if not is_busy(error):
                 raise
             deadline = deadline or loop.time() + LOCK_TIMEOUT_S
             if loop.time() > deadline:
@@ -293,10 +353,6 @@ async def _patiently(step: Callable[[], T]) -> T:
                 ) from error
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))
             pause_s = min(pause_s * 2, 0.02)
-
-
-def _is_busy(error: Exception) -> bool:
-    return "locked" in str(error) or "busy" in str(error)
 
 
 def _connect(path: Path, durability: Durability) -> Any:
@@ -322,41 +378,6 @@ def _connect(path: Path, durability: Durability) -> Any:
     # From here on waiting is asynchronous: see `_patiently`.
     connection.execute("PRAGMA busy_timeout=0")
     return connection
-
-
-def _migrate(connection: Any, migrations: Migrations) -> None:
-    """Apply what is pending, raceless across processes, and refuse a newer database."""
-    connection.execute(f"PRAGMA busy_timeout={int(LOCK_TIMEOUT_S * 1000)}")
-    database = sqlite_utils.Database(connection)
-    connection.row_factory = None  # sqlite-utils reads rows as tuples.
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            known = {m.name for m in migrations.pending(database)}
-            applied = {m.name for m in migrations.applied(database)}
-            migrations.apply(database)
-            known |= {m.name for m in migrations.applied(database)} & _names(migrations)
-            if newer := applied - known:
-                raise RuntimeError(
-                    f"the database is newer than this program: it has {', '.join(sorted(newer))}"
-                )
-            connection.execute("COMMIT")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-    finally:
-        connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA busy_timeout=0")
-
-
-def _names(migrations: Migrations) -> set[str]:
-    return {migration.name for migration in migrations._migrations}  # No public list of names.
-
-
-def _make_private(path: Path) -> None:
-    if not path.exists():
-        with suppress(FileExistsError):
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def to_json(value: Any) -> str:

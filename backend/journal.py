@@ -1,7 +1,14 @@
 """The send journal: one fsynced line before each order leaves, apart from the database.
 
 It is the fence against a restored copy: a database that lacks what its journal holds is
-older than the orders at the exchange. `services/fence.py` compares the two at start.
+older than the orders at the exchange. `services/fence.py` compares the two at start. Each
+line names a row of the audit that was committed before it:
+
+| line       | written                                             |
+|------------|-----------------------------------------------------|
+| `Dispatch` | before an order leaves                              |
+| `Switch`   | after a kill switch was engaged or released         |
+| `Head`     | first in the file, and when a server stops in order |
 """
 
 import errno
@@ -9,16 +16,17 @@ import json
 import os
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from backend.disk import sync_folder
 from backend.domain.errors import Refused
 
 # Processes that share a home write in turns: what is newest stands within this much of the end.
 _TAIL_BYTES = 1024 * 1024
-# Room for what must still be written of orders that are out.
-_LEAST_FREE_BYTES = 16 * 1024 * 1024
+# What passes by itself: there is no room now.
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,26 +48,56 @@ class Dispatch:
     holds: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """One kill switch that was engaged or released, by the name of its scope."""
+
+    audit_seq: int
+    audit_hash: str
+    scope: str
+    engaged: bool
+    reason: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """How far the audit had come."""
+
+    audit_seq: int
+    audit_hash: str
+
+
+Line = Dispatch | Switch | Head
+_KINDS: dict[frozenset[str], type[Line]] = {
+    frozenset(one.name for one in fields(kind)): kind for kind in (Dispatch, Switch, Head)
+}
+
+
 class Journal:
     """An append-only file, mode 0600.
 
     Attributes:
         damaged: how many lines could not be read: cut by a crash before their order left, or
             changed since.
+        failure: why nothing more is written until a restart: a disk that failed to keep one
+            line is not asked again.
     """
 
     def __init__(self, path: Path, tail_bytes: int = _TAIL_BYTES) -> None:
         self.path = path
         self._tail_bytes = tail_bytes
         self.damaged = 0
+        self.failure: str | None = None
         self._file: int | None = None
 
-    def append(self, line: Dispatch) -> None:
+    def append(self, line: Line) -> None:
         """Write one line and wait for the disk.
 
         Raises:
             Refused: `storage`: it is not certain to be there, so the order must not leave.
         """
+        self.make_ready()
         body = json.dumps(asdict(line), separators=(",", ":")).encode()
         record = b"%08x %s\n" % (zlib.crc32(body), body)
         try:
@@ -71,29 +109,40 @@ class Journal:
             os.fsync(file)
         except OSError as error:
             self.close()
-            raise _refused(error) from error
+            if error.errno not in _NO_ROOM:
+                self.failure = error.strerror
+            raise _refused(error.strerror) from error
 
     def make_ready(self) -> None:
         """Open the file, so that what can fail fails before a claim.
 
         Raises:
-            Refused: `storage`: it cannot be written now, or the disk is all but full.
+            Refused: `storage`: it cannot be written now, or it failed before.
         """
+        if self.failure:
+            raise _refused(f"{self.failure}: restart the server")
         try:
             self._open()
-            free = os.statvfs(self.path.parent)
-            if free.f_bavail * free.f_frsize < _LEAST_FREE_BYTES:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             self.close()
-            raise _refused(error) from error
+            raise _refused(error.strerror) from error
 
     @property
     def size(self) -> int:
         """Return how many bytes it has."""
         return self.path.stat().st_size if self.path.exists() else 0
 
-    def newest(self, since: int = 0) -> list[Dispatch]:
+    @property
+    def name(self) -> str | None:
+        """Return what tells this journal from another: its first line's sum; None without one."""
+        try:
+            with self.path.open("rb") as file:
+                first = file.readline()
+        except FileNotFoundError:
+            return None
+        return first[:8].decode("ascii", "replace") if first.endswith(b"\n") else None
+
+    def newest(self, since: int = 0) -> list[Line]:
         """Return the lines at the end of the file, oldest first.
 
         Args:
@@ -102,14 +151,24 @@ class Journal:
         start = max(0, self.size - self._tail_bytes)
         return list(self._lines(max(start, since if since <= self.size else 0), since))
 
-    def all(self, since: int = 0) -> list[Dispatch]:
+    def all(self, since: int = 0) -> list[Line]:
         """Return every line, oldest first."""
         return list(self._lines(since if since <= self.size else 0, since))
 
+    def each(self) -> Iterator[Line]:
+        """Yield every line one at a time, oldest first."""
+        return self._lines(0, 0)
+
     def _open(self) -> int:
+        if self._file is not None and not self._is_there(self._file):
+            self.close()  # Deleted or replaced: what is written to it is lost.
         if self._file is None:
             self._file = os.open(self.path, os.O_APPEND | os.O_CREAT | os.O_RDWR, 0o600)
+            sync_folder(self.path.parent)
         return self._file
+
+    def _is_there(self, file: int) -> bool:
+        return self.path.exists() and os.path.samestat(os.fstat(file), self.path.stat())
 
     def close(self) -> None:
         """Let go of the file."""
@@ -117,7 +176,7 @@ class Journal:
             os.close(self._file)
             self._file = None
 
-    def _lines(self, start: int, between: int) -> Iterator[Dispatch]:
+    def _lines(self, start: int, between: int) -> Iterator[Line]:
         self.damaged = 0
         try:
             with self.path.open("rb") as file:
@@ -135,17 +194,17 @@ class Journal:
                 yield read
 
 
-def _refused(error: OSError) -> Refused:
-    return Refused(
-        f"the send journal cannot be written ({error.strerror}); nothing was sent", "storage"
-    )
+def _refused(why: str | None) -> Refused:
+    return Refused(f"the send journal cannot be written ({why}); nothing was sent", "storage")
 
 
-def _read(record: bytes) -> Dispatch | None:
+def _read(record: bytes) -> Line | None:
     checksum, _, body = record.partition(b" ")
     if checksum != b"%08x" % zlib.crc32(body):
         return None
-    return Dispatch(**json.loads(body))
+    members = json.loads(body)
+    kind = _KINDS.get(frozenset(members))  # Another kind was written by a later program.
+    return None if kind is None else kind(**members)
 
 
 def _is_cut(file: int) -> bool:

@@ -105,7 +105,8 @@ async def serve(config: Config, host: str, port: int, wire: Wire = _PLAIN) -> No
     configure(config.log_level or "INFO")
     stopping = asyncio.Event()
     async with open_backend(config, drain_s=ANSWER_WITHIN_S) as backend:
-        server = uvicorn.Server(
+        server = _server(
+            backend,
             uvicorn.Config(
                 web_app(backend, stopping),
                 host=host,
@@ -119,7 +120,7 @@ async def serve(config: Config, host: str, port: int, wire: Wire = _PLAIN) -> No
                 ws_ping_interval=PING_EVERY_S,
                 ws_ping_timeout=PONG_WITHIN_S,
                 **_tls(wire),
-            )
+            ),
         )
         listener = _listen(host, port)
         name = f"[{host}]" if ":" in host else host
@@ -133,6 +134,17 @@ async def serve(config: Config, host: str, port: int, wire: Wire = _PLAIN) -> No
             doors = "API /api/v1, MCP /mcp and /ws"
             print(f"exec-mcp serves {url} ({doors}); stop with Ctrl-C", flush=True)  # noqa: T201
             await server.serve(sockets=[listener])
+
+
+def _server(backend: Backend, config: uvicorn.Config) -> uvicorn.Server:
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            backend.desk.events.stop()  # Long polls would hold it up.
+            await super().shutdown(sockets)
+
+    return Server(config)
 
 
 def _tls(wire: Wire) -> dict[str, Any]:

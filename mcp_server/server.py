@@ -9,10 +9,14 @@ from fastmcp import FastMCP
 from fastmcp.server.dependencies import get_access_token
 from fastmcp.server.http import StarletteWithLifespan
 from fastmcp.tools import FunctionTool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 
 from mcp_server.auth import BackendVerifier
 from mcp_server.backend_client import BackendClient, Connect
 from mcp_server.pages import INSTRUCTIONS, add_pages, add_prompt
+from mcp_server.resources import add_resources
+from mcp_server.subscriptions import Subscriptions
 from mcp_server.tools import load_tools
 from mcp_server.validation import ToolCalls
 
@@ -44,6 +48,7 @@ def create_server(
     client = BackendClient(backend, _bearer(token))
     tools = _chosen(load_tools(), toolsets)
     schemas = {tool.name: tool.parameters for tool in tools}
+    subscriptions = Subscriptions(client)
     server: FastMCP = FastMCP(
         "exec-mcp",
         INSTRUCTIONS,
@@ -51,6 +56,7 @@ def create_server(
         auth=BackendVerifier(client) if auth else None,
         middleware=[ToolCalls(client, schemas)],
         tools=tools,
+        lifespan=subscriptions.lifespan,
         on_duplicate="error",
         mask_error_details=True,
         strict_input_validation=True,
@@ -59,6 +65,8 @@ def create_server(
     _know_schemas(server, schemas)
     add_pages(server)
     add_prompt(server)
+    add_resources(server, client)
+    subscriptions.add_to(server)
     return server
 
 
@@ -77,13 +85,20 @@ def http_app(
     """
     if server.auth is None:
         raise ValueError("a server on HTTP must ask for tokens: create it with auth=True")
-    return server.http_app(
+    app = server.http_app(
         path="/mcp",
         host_origin_protection=True,
         session_idle_timeout=_SESSION_IDLE_S,
         allowed_hosts=allowed_hosts,
         allowed_origins=allowed_origins,
     )
+    app.add_exception_handler(ClientDisconnect, _on_gone)
+    return app
+
+
+def _on_gone(request: Request, error: Exception) -> Response:
+    """A client that went away while it was still asking: nobody reads this, and it is no bug."""
+    return Response(status_code=400)
 
 
 def _bearer(own: str | None) -> Callable[[], str | None]:

@@ -56,10 +56,21 @@ class ToolCalls(Middleware):
 
 def _not_text(arguments: Mapping[str, Any]) -> str | None:
     """Return the argument that holds a lone surrogate: it has no bytes to send."""
-    for name, value in arguments.items():
-        if isinstance(value, str) and not value.isascii() and not _is_utf8(value):
-            return echo(name)
-    return None
+    return next((echo(name) for name, value in arguments.items() if not _is_text(value)), None)
+
+
+def _is_text(value: object) -> bool:
+    """Say whether every text inside has bytes, however deep it stands."""
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, str) and not one.isascii() and not _is_utf8(one):
+            return False
+        if isinstance(one, Mapping):
+            left += [*one.keys(), *one.values()]
+        elif isinstance(one, list):
+            left += one
+    return True
 
 
 def _is_utf8(text: str) -> bool:

@@ -1,11 +1,13 @@
 """The send journal: a line is there before anything leaves, or it is said that it is not."""
 
 import os
+import resource
+import zlib
 
 import pytest
 
 from backend.domain.errors import Refused
-from backend.journal import Dispatch, Journal
+from backend.journal import Dispatch, Head, Journal, Line, Switch
 
 
 def a_line(number: int) -> Dispatch:
@@ -36,6 +38,52 @@ def test_what_was_written_is_read_by_another_process_in_order(tmp_path):
 
 def test_without_a_file_there_are_no_lines(tmp_path):
     assert Journal(tmp_path / "sends.log").all() == []
+    assert Journal(tmp_path / "sends.log").name is None
+
+
+def test_every_kind_of_line_is_read_back_and_a_later_programs_is_counted(tmp_path):
+    lines: list[Line] = [
+        Head(1, "a"),
+        a_line(2),
+        Switch(3, "b", "symbol:AAPL", True, "a test", "operator"),
+    ]
+    journal = Journal(tmp_path / "sends.log")
+    for line in lines:
+        journal.append(line)
+    body = b'{"audit_seq":4,"audit_hash":"c","what":"unheard of"}'
+    with journal.path.open("ab") as file:
+        file.write(b"%08x %s\n" % (zlib.crc32(body), body))
+
+    assert journal.all() == lines
+    assert journal.damaged == 1
+    journal.close()
+
+
+def test_a_journal_keeps_its_name_and_another_has_another(tmp_path):
+    one, other = Journal(tmp_path / "one.log"), Journal(tmp_path / "other.log")
+    one.append(Head(1, "a"))
+    before = one.name
+    one.append(a_line(2))
+    other.append(Head(2, "b"))
+
+    assert one.name == before is not None
+    assert other.name not in (before, None)
+    one.close()
+    other.close()
+
+
+def test_a_journal_that_is_deleted_or_replaced_meanwhile_is_opened_anew(tmp_path):
+    journal = Journal(tmp_path / "sends.log")
+    journal.append(a_line(1))
+    journal.path.unlink()
+    journal.append(a_line(2))
+    journal.path.rename(tmp_path / "away.log")
+    (tmp_path / "sends.log").write_bytes(b"")
+    journal.append(a_line(3))
+
+    assert Journal(tmp_path / "away.log").all() == [a_line(2)]
+    assert journal.all() == [a_line(3)]
+    journal.close()
 
 
 @pytest.mark.parametrize("kept", range(1, 40, 7))
@@ -91,3 +139,42 @@ def test_a_journal_that_cannot_be_written_says_so_before_anything_leaves(tmp_pat
         journal.append(a_line(1))
 
     assert caught.value.code == "storage"
+
+
+def test_a_line_that_cannot_be_synced_is_not_there(tmp_path):
+    os.mkfifo(tmp_path / "sends.log")  # It takes what is written, and no fsync.
+    journal = Journal(tmp_path / "sends.log")
+
+    with pytest.raises(Refused, match="nothing was sent"):
+        journal.append(a_line(1))
+
+
+@pytest.fixture
+def short_files():
+    """Lets no file of this process grow beyond 600 bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (600, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_half_a_line_is_no_line(tmp_path, short_files):
+    journal = Journal(tmp_path / "sends.log")
+    journal.append(a_line(1))
+
+    with pytest.raises(Refused, match="nothing was sent"):
+        journal.append(a_line(2))
+
+    assert journal.size == 600
+    assert journal.all() == [a_line(1)]
+
+
+def test_after_a_line_that_could_not_be_synced_there_is_no_other(tmp_path):
+    os.mkfifo(tmp_path / "sends.log")
+    journal = Journal(tmp_path / "sends.log")
+    with pytest.raises(Refused):
+        journal.append(a_line(1))
+    (tmp_path / "sends.log").unlink()
+
+    with pytest.raises(Refused, match="restart the server"):
+        journal.make_ready()

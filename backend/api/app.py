@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from backend import api, plugins
@@ -25,6 +25,7 @@ from backend.api.http import (
     json_response,
     on_bug,
     on_exec_error,
+    on_gone,
     on_http_exception,
     problem_response,
     read_body,
@@ -32,7 +33,7 @@ from backend.api.http import (
 )
 from backend.domain.errors import CODES, ExecError
 from backend.domain.trade import is_trade_id
-from backend.services import Desk
+from backend.services import Desk, storage
 from backend.services.portfolio import Cache
 
 PREFIX = "/api/v1"
@@ -130,6 +131,7 @@ def create_api(desk: Desk, key: bytes, instance: str) -> FastAPI:
         app.add_route(f"{prefix}/metrics", _metrics(door), ["GET"], include_in_schema=False)
     app.add_exception_handler(ExecError, on_exec_error)
     app.add_exception_handler(HTTPException, on_http_exception)
+    app.add_exception_handler(ClientDisconnect, on_gone)
     app.add_exception_handler(Exception, on_bug)
     return app
 
@@ -165,7 +167,7 @@ def _name_trade(request: Request, error: ExecError) -> None:
 
 
 async def _answer(door: Door, route: Route, request: Request) -> Response:
-    caller = await authorise(door.desk, door.key, door.limiter, request, route.scopes, route.urgent)
+    caller = await authorise(door.desk, door.key, door.limiter, request, route.scopes, route.lane)
     fields = parse_fields(route.query, read_query(request), "query")
     if route.method != "GET":
         fields |= parse_fields(route.body, await read_body(request), "body")
@@ -182,13 +184,16 @@ async def _answer(door: Door, route: Route, request: Request) -> Response:
 def _health(door: Door) -> Callable[[Request], Awaitable[Response]]:
     async def health(_: Request) -> Response:
         desk = door.desk
-        failed, trouble = desk.database.failure, desk.trouble
-        status = "failed" if failed else "degraded" if trouble else "ok"
+        ailment = storage.ailment(desk)
+        ill = "degraded" if ailment or desk.trouble else "ok"
+        status = "failed" if desk.database.failure else ill
         told: dict[str, Any] = {
             "status": status,
             "version": version("exec-mcp"),
             "instance": door.instance,
         }
+        if ailment:
+            told["storage"] = ailment
         if desk.silent:  # Their exchange gives no answers; which they are is not everybody's.
             told["silent_accounts"] = len(desk.silent)
         if desk.markets.trouble:  # Old rules serve on: no reason to take this server for ill.
@@ -200,7 +205,7 @@ def _health(door: Door) -> Callable[[Request], Awaitable[Response]]:
 
 def _metrics(door: Door) -> Callable[[Request], Awaitable[Response]]:
     async def metrics(request: Request) -> Response:
-        await authorise(door.desk, door.key, door.limiter, request, ("read", "admin"), urgent=False)
+        await authorise(door.desk, door.key, door.limiter, request, ("read", "admin"))
         door.metrics.tasks.set(len(door.desk.tasks.running))
         return Response(generate_latest(door.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 

@@ -12,6 +12,16 @@ _PAGE = (
     Field("cursor", "whole", "next_cursor of the page before", most=10**11),
 )
 
+_EXCHANGE = (
+    Field(
+        "exchange",
+        "choice",
+        "true: compare every account with its exchange as well",
+        default="false",
+        choices=("true", "false"),
+    ),
+)
+
 
 async def list_events(call: Call) -> Any:
     numbers = None
@@ -32,12 +42,12 @@ async def export(call: Call) -> Answer:
 
 async def invariants(call: Call) -> Any:
     whole_reach(call)
-    return await audit.invariants(call.desk)
+    return await audit.invariants(call.desk, call.fields["exchange"] == "true")
 
 
 ROUTES = (
     Route("GET", "/audit/events", _READ, list_events, "List audit rows, newest first", query=_PAGE),
     Route("GET", "/audit/verify", ("admin",), verify, "Walk the hash chain"),
     Route("GET", "/audit/export", ("admin",), export, "Export the chain as JSON lines"),
-    Route("GET", "/audit/invariants", ("admin",), invariants, "Check the books"),
+    Route("GET", "/audit/invariants", ("admin",), invariants, "Check the books", query=_EXCHANGE),
 )

@@ -2,12 +2,15 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import Literal
 
 from starlette.requests import Request
 
 from backend.domain.errors import Forbidden, RateLimited
 from backend.services import Desk, tokens
 from backend.store.tokens import Token
+
+Lane = Literal["usual", "urgent", "waits"]
 
 
 @dataclass(slots=True)
@@ -18,16 +21,16 @@ class _Bucket:
 
 @dataclass(slots=True)
 class RateLimiter:
-    """A token bucket per API token; cancels and the kill switch have a bucket of their own.
+    """Token buckets per API token: cancels and the kill switch, and long polls, have their own.
 
     Attributes:
         per_s: sustained requests per second; twice as many may come at once.
     """
 
     per_s: int
-    _buckets: dict[tuple[str, bool], _Bucket] = field(default_factory=dict)
+    _buckets: dict[tuple[str, Lane], _Bucket] = field(default_factory=dict)
 
-    def take(self, kid: str, urgent: bool) -> None:
+    def take(self, kid: str, lane: Lane) -> None:
         """Count one request.
 
         Raises:
@@ -35,7 +38,7 @@ class RateLimiter:
         """
         now = asyncio.get_running_loop().time()
         most = self.per_s * 2.0
-        bucket = self._buckets.setdefault((kid, urgent), _Bucket(most, now))
+        bucket = self._buckets.setdefault((kid, lane), _Bucket(most, now))
         bucket.tokens = min(most, bucket.tokens + (now - bucket.at) * self.per_s)
         bucket.at = now
         if bucket.tokens < 1:
@@ -55,7 +58,7 @@ async def authorise(
     limiter: RateLimiter,
     request: Request,
     scopes: tuple[str, ...],
-    urgent: bool,
+    lane: Lane = "usual",
 ) -> Token:
     """Return the caller.
 
@@ -63,7 +66,7 @@ async def authorise(
         Unauthorised, Forbidden, RateLimited.
     """
     caller = await tokens.authenticate(desk, key, bearer(request))
-    limiter.take(caller.kid, urgent)
+    limiter.take(caller.kid, lane)
     if not caller.scopes.intersection(scopes):
         wanted = " or ".join(scopes)
         raise Forbidden(f"this needs the scope {wanted}; the token has {_listed(caller)}")

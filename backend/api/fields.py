@@ -29,6 +29,7 @@ class Field:
             `secrets` (names and texts that no message shows).
         choices: for `choice`; matched after trimming and lower-casing.
         least, most: for `whole`.
+        longest: for `text`, in characters.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Field:
     choices: tuple[str, ...] = ()
     least: int = 1
     most: int = 1_000_000
+    longest: int = _LONGEST_TEXT
 
     def parse(self, value: Any) -> Any:
         """Return the value as its kind.
@@ -56,7 +58,7 @@ class Field:
     def schema(self) -> dict[str, Any]:
         """Return the JSON schema of the value."""
         schemas: dict[str, dict[str, Any]] = {
-            "text": {"type": "string", "maxLength": _LONGEST_TEXT},
+            "text": {"type": "string", "maxLength": self.longest},
             "number": _NUMBER_SCHEMA,
             "whole": {"type": "integer", "minimum": self.least, "maximum": self.most},
             "flag": {"type": "boolean"},
@@ -77,8 +79,8 @@ class Field:
     def _text(self, value: Any) -> str:
         if not isinstance(value, str) or _is_number(value):
             raise self._refuse("text")
-        if not value.strip() or len(value) > _LONGEST_TEXT or not value.isprintable():
-            raise self._refuse(f"1 to {_LONGEST_TEXT} printable characters")
+        if not value.strip() or len(value) > self.longest or not value.isprintable():
+            raise self._refuse(f"1 to {self.longest} printable characters")
         return value.strip()
 
     def _number(self, value: Any) -> Decimal:

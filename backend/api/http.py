@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from backend.api.auth import Lane
 from backend.api.fields import Field
 from backend.domain import errors, exact_json
 from backend.domain.errors import ExecError, Forbidden, NotFound, Refused
@@ -65,6 +66,7 @@ class Route:
         scopes: any one of them suffices.
         statuses: what it may answer beside what every route may: see `kb/http.md`.
         urgent: counted apart, so that a flood of plans never holds up a cancel.
+        waits: a long poll: counted apart too, so that following is no flood.
     """
 
     method: str
@@ -76,7 +78,13 @@ class Route:
     query: tuple[Field, ...] = ()
     statuses: tuple[int, ...] = (200,)
     urgent: bool = False
+    waits: bool = False
     tags: tuple[str, ...] = field(default=())
+
+    @property
+    def lane(self) -> Lane:
+        """Return which of a token's buckets a request is counted in."""
+        return "urgent" if self.urgent else "waits" if self.waits else "usual"
 
 
 def whole_reach(call: Call) -> None:
@@ -134,6 +142,11 @@ async def on_http_exception(_: Request, error: Exception) -> Response:
     if error.status_code == 404:
         return problem_response(404, "not_found", "no such thing, or not yours")
     return problem_response(error.status_code, "invalid_request", "the request is malformed")
+
+
+async def on_gone(request: Request, error: Exception) -> Response:
+    """A client that went away while it was still asking: nobody reads this, and it is no bug."""
+    return problem_response(400, "invalid_request", "the connection ended before the request did")
 
 
 async def on_bug(request: Request, error: Exception) -> Response:

@@ -57,7 +57,8 @@ _EPILOGUE = (
     "State lives in EXEC_MCP_HOME. An operator's command reads operator.token there or the OS "
     "keyring, else asks for the token or reads it from a pipe; it is never an argument. "
     "Exit codes: 0 done; 1 refused or failed, or something is wrong; 2 usage or settings; "
-    "3 the server or its storage is not reached; 130 interrupted."
+    "3 the server or its storage is not reached; 4 not everything could be checked; "
+    "130 interrupted."
 )
 
 

@@ -4,9 +4,11 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from backend.cli.exits import FAILED, OK, Failed
+from cyclopts import Parameter
+
+from backend.cli.exits import FAILED, NOT_CHECKED, OK, Failed
 from backend.cli.operator import ask
 from backend.cli.output import Json, say, show
 from backend.domain import exact_json
@@ -26,18 +28,41 @@ def _chain(reply: Mapping[str, Any]) -> None:
         say(f"The audit is broken after {reply['rows']} rows: {reply['broken']}.")
 
 
-async def verify(*, json: Json = False) -> int:
-    """Check the books and the audit; exit code 1 when broken."""
-    reply = await ask("GET", "/audit/invariants")
+async def verify(
+    *,
+    exchange: Annotated[bool, Parameter(name="--exchange")] = False,
+    json: Json = False,
+) -> int:
+    """Check the books and the audit; exit code 1 when broken, 4 when not all was checked.
+
+    Parameters
+    ----------
+    exchange:
+        Compare orders, fills and balances with every account's exchange as well.
+    """
+    reply = await ask("GET", "/audit/invariants", params={"exchange": "true"} if exchange else None)
     show(reply, json, _books)
-    return OK if exact_json.loads(reply)["whole"] else FAILED
+    found = exact_json.loads(reply)
+    if not found["whole"]:
+        return FAILED
+    verdicts = [account["verdict"] for account in found["exchanges"] or ()]
+    return OK if set(verdicts) <= {"agrees"} else NOT_CHECKED
 
 
 def _books(reply: Mapping[str, Any]) -> None:
-    for rule in reply["broken"]:
-        say(f"Broken: {rule}")
+    for rule in reply["invariants"]:
+        say(f"{rule['invariant']:<5} {'holds ' if rule['holds'] else 'BROKEN'}  {rule['title']}")
+        for text in rule["broken"]:
+            say(f"      {text}")
+    for account in reply["exchanges"] or ():
+        verdict = account["verdict"].replace("_", " ")
+        say(f"{account['account_id']}: {verdict}, {account['orders_compared']} orders compared")
+        for text in (*account["broken"], *account["notes"]):
+            say(f"      {text}")
     if reply["whole"]:
         say(f"The invariants hold, and the audit is whole: {reply['audit_rows']} rows.")
+    else:
+        say(f"Broken: {len(reply['broken'])} findings.")
 
 
 async def export(file: Path | None = None, /) -> None:

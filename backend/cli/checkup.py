@@ -5,6 +5,7 @@ import platform
 import stat
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import fields
 from datetime import datetime
 from importlib.metadata import version
@@ -17,10 +18,12 @@ from backend.cli.exits import Failed
 from backend.cli.output import text_of
 from backend.config import Config
 from backend.database import Durability, Transaction, sqlite3
+from backend.disk import LEAST_FREE_BYTES
 from backend.domain.clock import from_row, system_clock, to_et, to_row
 from backend.domain.trade import CancelReason
+from backend.journal import Dispatch
 from backend.prices import open_prices
-from backend.services import Desk, keeper
+from backend.services import Desk, keeper, storage
 from backend.services.expiry import cancel_pending
 from backend.services.vault import Vault, unreadable
 from backend.store import accounts, audit, controls
@@ -115,6 +118,7 @@ async def inside(desk: Desk, vault: Vault) -> list[Finding]:
     return [
         journal,
         _sends(desk),
+        _storage(desk),
         *whole,
         *await desk.database.read(lambda tx: [*_state(tx, desk), *_secrets(tx, desk, vault)]),
     ]
@@ -131,11 +135,18 @@ def _journal(durability: Durability) -> Finding:
 
 def _sends(desk: Desk) -> Finding:
     """Tell of the send journal: what stands in it, and what cannot be read."""
-    lines, damaged = len(desk.journal.all()), desk.journal.damaged
-    found = f"{desk.journal.path}: {lines} orders"
+    sent = sum(isinstance(line, Dispatch) for line in desk.journal.all())
+    damaged = desk.journal.damaged
+    found = f"{desk.journal.path}: {sent} orders"
     if damaged:
         found += f"; {damaged} lines cannot be read: cut by a crash, or changed since"
     return Finding("note" if damaged else "ok", "send journal", found)
+
+
+def _storage(desk: Desk) -> Finding:
+    ailment = storage.ailment(desk)
+    text = ailment or f"at least {LEAST_FREE_BYTES // 1024**2} MiB are free for each file"
+    return Finding("wrong" if ailment else "ok", "disk", text)
 
 
 def _databases(config: Config) -> list[Path]:
@@ -209,9 +220,21 @@ async def server(config: Config) -> Finding:
 
     url = await running_server(config.home)
     if url:
-        return Finding("ok", "serve", f"runs at {url}")
+        ailment = await _ailment_at(url)
+        return Finding("wrong" if ailment else "ok", "serve", f"runs at {url}{ailment}")
     left = (config.home / "serve.json").exists()
     return Finding("note", "serve", "does not answer; serve.json is left over" if left else "none")
+
+
+async def _ailment_at(url: str) -> str:
+    """Return what a server says of its own storage, which no other process can tell."""
+    import httpx
+
+    with suppress(httpx.HTTPError, ValueError):
+        async with httpx.AsyncClient(trust_env=False, timeout=5) as http:
+            told = (await http.get(f"{url}/health")).json()
+            return f"; {told['storage']}" if told.get("storage") else ""
+    return ""
 
 
 def accept_clock(tx: Transaction, clock: datetime, operator: str) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from backend.config import SettingError
 
-OK, FAILED, USAGE, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 130
+OK, FAILED, USAGE, UNREACHABLE, NOT_CHECKED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 
 class Failed(Exception):

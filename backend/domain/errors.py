@@ -34,7 +34,7 @@ CODES = {
     "account_exists": "this account is already configured",
     "account_in_use": "the account has live orders",
     "quarantined": "the server takes no new risk until an operator has looked",
-    "storage": "the database cannot take the change now; nothing happened",
+    "storage": "the disk or the database ails: see detail; nothing was sent",
     "clock": "the clock stepped back; plan and confirm wait until it catches up",
     "unauthorised": "no token, or one that is unknown, expired or revoked",
     "forbidden": "the token lacks the scope",

@@ -150,8 +150,12 @@ class Instrument:
             "tick_size",
             f"price must be {word} {to_text(limit)} {self.quote}, was {to_text(price)}",
             limit,
-            (limit,),
+            self._prices_near(price),
         )
+
+    def _prices_near(self, price: Decimal) -> tuple[Decimal, ...]:
+        least = self.tick_size if self.min_price is None else self.min_price
+        return _around(price, self.tick_size, least, self.max_price)
 
     def band_violation(self, side: str, price: Decimal, reference: Decimal) -> Violation | None:
         """Return what is wrong with `price` around the reference price, or None."""
@@ -176,7 +180,7 @@ class Instrument:
     def _tick_violation(self, price: Decimal) -> Violation | None:
         if is_multiple(price, self.tick_size):
             return None
-        near = _around(price, self.tick_size, self.tick_size)
+        near = self._prices_near(price)
         return Violation(
             "tick_size",
             f"price must be a multiple of the tick {to_text(self.tick_size)} {self.quote}, "
@@ -189,7 +193,7 @@ class Instrument:
         """Return what is wrong with the precision of `quantity`, or None."""
         if is_multiple(quantity, self.step_size):
             return None
-        near = _around(quantity, self.step_size, self.min_quantity)
+        near = self._quantities_near(quantity)
         return Violation(
             "step_size",
             f"quantity must be a multiple of {to_text(self.step_size)} {self.base}, "
@@ -210,8 +214,11 @@ class Instrument:
             "quantity_bounds",
             f"quantity must be {word} {to_text(limit)} {self.base}, was {to_text(quantity)}",
             limit,
-            (limit,),
+            self._quantities_near(quantity),
         )
+
+    def _quantities_near(self, quantity: Decimal) -> tuple[Decimal, ...]:
+        return _around(quantity, self.step_size, self.min_quantity, self.max_quantity)
 
     def notional_violation(self, quantity: Decimal, price: Decimal) -> Violation | None:
         """Return what is wrong with `quantity` × `price`, or None.
@@ -220,29 +227,40 @@ class Instrument:
         """
         notional = quantity * price
         if notional < self.min_notional:
-            near = round_up(self.min_notional / price, self.step_size)
-            return Violation(
-                "min_notional",
-                f"quantity x price must be at least {to_text(self.min_notional)} {self.quote}, "
-                f"was {to_text(notional)}; the smallest quantity at this price is {to_text(near)}",
-                self.min_notional,
-                (near,),
-            )
-        if self.max_notional is not None and notional > self.max_notional:
-            near = round_down(self.max_notional / price, self.step_size)
-            return Violation(
-                "min_notional",
-                f"quantity x price must be at most {to_text(self.max_notional)} {self.quote}, "
-                f"was {to_text(notional)}; the largest quantity at this price is {to_text(near)}",
-                self.max_notional,
-                (near,),
-            )
-        return None
+            limit, word, which = self.min_notional, "at least", "smallest"
+            near = round_up(limit / price, self.step_size)
+        elif self.max_notional is not None and notional > self.max_notional:
+            limit, word, which = self.max_notional, "at most", "largest"
+            near = round_down(limit / price, self.step_size)
+        else:
+            return None
+        near = min(max(near, self.min_quantity), self.max_quantity)
+        fits = self._takes(near, price)
+        told = f"the {which} quantity at this price is {to_text(near)}"
+        return Violation(
+            "min_notional",
+            f"quantity x price must be {word} {to_text(limit)} {self.quote}, "
+            f"was {to_text(notional)}; {told if fits else 'no quantity fits at this price'}",
+            limit,
+            (near,) if fits else (),
+        )
+
+    def _takes(self, quantity: Decimal, price: Decimal) -> bool:
+        """Say whether a quantity passes every rule of sizes at this price."""
+        most, notional = self.max_notional, quantity * price
+        sized = self.min_notional <= notional and (most is None or notional <= most)
+        return sized and is_multiple(quantity, self.step_size)
 
 
-def _around(value: Decimal, step: Decimal, least: Decimal) -> tuple[Decimal, ...]:
-    low, high = round_down(value, step), round_up(value, step)
-    return (low, high) if low >= least else (max(high, least),)
+def _around(
+    value: Decimal, step: Decimal, least: Decimal, most: Decimal | None
+) -> tuple[Decimal, ...]:
+    """Return the multiples of `step` next to `value` that are within the bounds."""
+    first, last = round_up(least, step), None if most is None else round_down(most, step)
+    near = [max(one, first) for one in (round_down(value, step), round_up(value, step))]
+    if last is not None:
+        near = [min(one, last) for one in near if first <= last]
+    return tuple(sorted(set(near)))
 
 
 def _nearest(values: Sequence[Decimal]) -> str:

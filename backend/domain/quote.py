@@ -1,6 +1,6 @@
 """A quote: what the market shows, when, and who says so."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -63,4 +63,15 @@ class Prices(Protocol):
 
     async def close(self) -> None:
         """Let go of connections."""
+        ...
+
+
+class Watchable(Protocol):
+    """A price source that tells of each new quote by itself: not every one does."""
+
+    def watch(self, symbol: str) -> AsyncGenerator[Quote, None]:
+        """Yield each new quote, for ever; to who comes late only the newest.
+
+        It ends at once where the source cannot tell of this symbol by itself.
+        """
         ...

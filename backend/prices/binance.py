@@ -6,8 +6,8 @@ last trade, so the bid stands for it. `binance:REST STREAMS` names two addresses
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing, suppress
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from itertools import count
@@ -24,6 +24,7 @@ from backend import wire
 from backend.domain.clock import Clock
 from backend.domain.errors import ExchangeUnavailable, OutcomeUnknown
 from backend.domain.quote import Quote
+from backend.prices._ticks import Ticks
 
 _FRESH_FOR = timedelta(seconds=2)
 _ZERO_TIME = timedelta()
@@ -90,6 +91,7 @@ class Touch(msgspec.Struct, gc=False):
     bid_quantity: Decimal = msgspec.field(name="B")
     ask: Decimal = msgspec.field(name="a")
     ask_quantity: Decimal = msgspec.field(name="A")
+    update: int = msgspec.field(name="u", default=0)
 
 
 class AskedTouch(msgspec.Struct):
@@ -174,6 +176,21 @@ class BinancePrices:
         """Return nothing: what was not asked for is not kept."""
         return ()
 
+    async def watch(self, symbol: str) -> AsyncGenerator[Quote, None]:
+        """Yield the touch at each change that the stream tells, for a book that exists."""
+        code = _code(symbol)
+        if code is None:
+            return
+
+        def newest() -> Quote | None:
+            touch = self._stream.newest.get(code)
+            return None if touch is None else _quote(touch[0], symbol, touch[1])
+
+        self._stream.want(code)
+        async with aclosing(self._stream.ticks.follow(code, newest)) as quotes:
+            async for quote in quotes:
+                yield quote
+
     async def close(self) -> None:
         """End the stream and let go of connections."""
         await self._stream.close()
@@ -223,6 +240,7 @@ class _Stream:
 
     Attributes:
         newest: each book's last touch and when it came; None: it was crossed or one-sided.
+        ticks: who watches it.
     """
 
     def __init__(self, url: str, clock: Clock) -> None:
@@ -234,6 +252,8 @@ class _Stream:
         self._ids = count(1)
         self._task: asyncio.Task[None] | None = None
         self.newest: dict[str, tuple[Touch | AskedTouch | None, datetime]] = {}
+        self.ticks = Ticks()
+        self._updates: dict[str, int] = {}
 
     def want(self, code: str) -> None:
         """Ask for one book's touch from now on."""
@@ -269,6 +289,7 @@ class _Stream:
         """
         opened_at = self._clock()
         socket = await wire.open_socket(self._url)
+        self._updates.clear()  # A test exchange that was reset counts anew.
         asking = asyncio.create_task(self._subscribe(socket))
         try:
             with suppress(ConnectionClosed):
@@ -285,7 +306,11 @@ class _Stream:
         """Keep one message; say whether the connection goes on."""
         try:
             touch = decode_touch(frame)
+            if touch.update < self._updates.get(touch.code, 0):
+                return True  # A newer one came before it.
+            self._updates[touch.code] = touch.update
             self.newest[touch.code] = touch if is_whole(touch) else None, self._clock()
+            self.ticks.came(touch.code)
         except msgspec.ValidationError:
             return not _is_shutdown(frame)
         except _NOT_UNDERSTOOD:

@@ -7,8 +7,8 @@ Two loopback addresses, REST and WebSocket, separated by a space, stand for a si
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -22,6 +22,7 @@ from backend import wire
 from backend.domain.clock import Clock
 from backend.domain.errors import ExchangeUnavailable, OutcomeUnknown, RateLimited
 from backend.domain.quote import Quote
+from backend.prices._ticks import Ticks
 
 SOURCE = "bitstamp"
 FRESH = timedelta(seconds=2)
@@ -154,6 +155,8 @@ class BitstampPrices:
         self._client = wire.http_client(addresses.rest, ANSWER_S)
         self._touches: dict[str, _Touch] = {}
         self._last: dict[str, Decimal] = {}
+        self._ticks = Ticks()
+        self._stamps: dict[str, int] = {}  # Of one socket: what is older came too late.
         self._wanted: dict[str, None] = {}  # Codes, in the order they were asked for.
         self._socket: ClientConnection | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -165,14 +168,29 @@ class BitstampPrices:
         touch = self._touches.get(code)
         if touch is None or not timedelta() <= self._clock() - touch.received <= FRESH:
             touch = await self._ask(code)
-        if touch is None:
-            return None
-        last = self._last.get(code, touch.bid)
-        return Quote(symbol, touch.bid, touch.ask, last, touch.told, SOURCE)
+        return self._quote(symbol, code, touch)
 
     def path(self, symbol: str, start: datetime, end: datetime) -> Sequence[Quote]:
         """Return nothing: what nobody heard is gone."""
         return ()
+
+    async def watch(self, symbol: str) -> AsyncGenerator[Quote, None]:
+        """Yield the touch at each change of the book, and at each trade."""
+        code = code_of(symbol)
+
+        def newest() -> Quote | None:
+            return self._quote(symbol, code, self._touches.get(code))
+
+        await self._want(code)
+        async with aclosing(self._ticks.follow(code, newest)) as quotes:
+            async for quote in quotes:
+                yield quote
+
+    def _quote(self, symbol: str, code: str, touch: _Touch | None) -> Quote | None:
+        if touch is None:
+            return None
+        last = self._last.get(code, touch.bid)
+        return Quote(symbol, touch.bid, touch.ask, last, touch.told, SOURCE)
 
     async def close(self) -> None:
         """End the stream and let go of connections."""
@@ -234,6 +252,7 @@ class BitstampPrices:
         """
         socket = await wire.open_socket(self._addresses.socket)
         opened = self._clock()
+        self._stamps.clear()
         try:
             self._socket = socket
             for code in list(self._wanted):
@@ -259,9 +278,11 @@ class BitstampPrices:
             frame = _frame_of(message)
             kind, _, code = frame.channel.rpartition("_")
             if kind == "order_book" and frame.event == "data":
-                self._take_book(code, frame.data)
+                self._take_book(code, frame.data, streamed=True)
+                self._ticks.came(code)
             elif kind == "live_trades" and frame.event == "trade":
                 self._take_trade(code, frame.data)
+                self._ticks.came(code)
             return frame.event == _RECONNECT
         return False
 
@@ -270,14 +291,22 @@ class BitstampPrices:
         if price.is_finite() and price > 0:
             self._last[code] = price
 
-    def _take_book(self, code: str, body: bytes | msgspec.Raw) -> _Touch | None:
+    def _take_book(
+        self, code: str, body: bytes | msgspec.Raw, *, streamed: bool = False
+    ) -> _Touch | None:
         """Keep the touch of a book; a crossed or one-sided one has none."""
-        self._touches.pop(code, None)
+        before = self._touches.pop(code, None)
         try:
             book = _book_of(body)
-            told = _EPOCH + timedelta(microseconds=int(book.microtimestamp))
+            stamp = int(book.microtimestamp)
+            told = _EPOCH + timedelta(microseconds=stamp)
         except (ValueError, OverflowError, RecursionError):  # DecodeError is a ValueError.
             return None
+        if streamed and stamp < self._stamps.get(code, 0) and before is not None:
+            self._touches[code] = before
+            return before
+        if streamed:
+            self._stamps[code] = stamp
         if not book.bids or not book.asks:
             return None
         bid, ask = book.bids[0].price, book.asks[0].price

@@ -7,7 +7,7 @@ and high (low first when it closed higher), close, a quarter of the bar each.
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -20,6 +20,7 @@ from backend.domain.money import round_down, round_up
 from backend.domain.quote import Quote
 from backend.prices._market import EPOCH, PATH_LIMIT, tick_size
 from backend.prices._recording import Bar, Ohlc, read_bars, symbol_of
+from backend.prices._times import each_second
 
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -117,6 +118,10 @@ class ReplayPrices:
         """Return every change of price after `start` up to and with `end`; lows and highs stay."""
         loop = self._loops.get(symbol)
         return () if loop is None else tuple(loop.between(start, end))
+
+    def watch(self, symbol: str) -> AsyncGenerator[Quote, None]:
+        """Yield the quote at each new second of the clock."""
+        return each_second(lambda: self.quote(symbol), self._clock)
 
     async def close(self) -> None:
         """Hold nothing, so let go of nothing."""

@@ -4,7 +4,7 @@ Value noise over ten octaves, each four times slower than the one before; an
 octave's amplitude is what the annual volatility makes of its period. Integers only.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from hashlib import blake2b
@@ -14,6 +14,7 @@ from typing import NamedTuple
 from backend.domain.clock import Clock
 from backend.domain.quote import Quote
 from backend.prices._market import EPOCH, LISTINGS, Listing, epoch_second, whole_seconds
+from backend.prices._times import each_second
 
 _PERIODS_S = tuple(4**k for k in range(1, 11))  # 4 s to 12 days.
 _YEAR_S = 365 * 86_400
@@ -59,6 +60,10 @@ class SimulatedPrices:
             Quote(symbol, *walk.touch(s), EPOCH + timedelta(seconds=s), self.name)
             for s in whole_seconds(start, end)
         )
+
+    def watch(self, symbol: str) -> AsyncGenerator[Quote, None]:
+        """Yield the quote at each new second of the clock."""
+        return each_second(lambda: self.quote(symbol), self._clock)
 
     async def close(self) -> None:
         """Hold nothing, so let go of nothing."""

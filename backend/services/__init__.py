@@ -10,7 +10,7 @@ import structlog
 
 from backend.config import Config
 from backend.database import Database
-from backend.domain.clock import Clock, process_name
+from backend.domain.clock import Clock, elapsed_s, process_name
 from backend.domain.errors import ExecError
 from backend.domain.quote import Prices
 from backend.domain.trade import new_trade_id
@@ -22,6 +22,7 @@ from backend.services.metadata import Markets
 from backend.store.accounts import Account
 
 if TYPE_CHECKING:
+    from backend.services.events import Events
     from backend.services.vault import Vault
 
 log = structlog.get_logger("exec-mcp")
@@ -69,6 +70,7 @@ class Desk:
     """Everything a service needs, put together once by `backend/app.py`.
 
     Attributes:
+        elapsed_s: seconds that no step of the clock moves; see `domain/clock.py`.
         markets: the rules and public prices of the exchanges in use.
         vault: what unseals credentials.
         journal: what is told of each order before it leaves.
@@ -81,6 +83,7 @@ class Desk:
         looked: when each unsettled order was last looked up, by trade id.
         trouble: what fails in the background, by its name; `/health` tells of it.
         silent: why an account's exchange gives no answers, by account id.
+        events: what tells whoever follows trades and prices; `backend/app.py` adds it.
     """
 
     config: Config
@@ -93,6 +96,7 @@ class Desk:
     exchanges: Mapping[str, ExchangeModule]
     checks: Mapping[str, Check]
     new_id: Callable[[], str] = new_trade_id
+    elapsed_s: Callable[[], float] = elapsed_s
     tasks: Tasks = field(default_factory=Tasks)
     trouble: dict[str, str] = field(default_factory=dict)
     polled: dict[int, datetime] = field(default_factory=dict)
@@ -101,6 +105,7 @@ class Desk:
     process: str = field(default_factory=process_name)
     silent: dict[str, str] = field(default_factory=dict)
     connections: Connections = field(init=False)
+    events: "Events" = field(init=False)
 
     def __post_init__(self) -> None:
         self.connections = Connections(self)

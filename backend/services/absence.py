@@ -79,6 +79,7 @@ async def look_up(
     try:
         asked_at = await exchange.now()
         found = await exchange.find(order.trade_id, symbol, order.exchange_order_id)
+        answered_at = asked_at if found else await exchange.now()
     except SILENCE as error:
         log.info("look_up.no_evidence", trade_id=order.trade_id, detail=error.detail)
         return
@@ -87,7 +88,7 @@ async def look_up(
         # A cancel asked for while the order was not to be found is asked for again now.
         if order.cancel_requested_at is not None and order.state in UNSETTLED:
             await request_cancel(exchange, order.trade_id, symbol, found.exchange_order_id)
-    elif await _counts(desk, exchange, order, asked_at, await exchange.now()):
+    elif await _counts(desk, exchange, order, asked_at, answered_at):
         if order.state in UNSETTLED:
             await _judge(desk, account, exchange, order, symbol, history)
         else:

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from backend.database import Transaction
-from backend.domain.errors import Forbidden, Refused
+from backend.domain.errors import Forbidden, Refused, TradeNotPending
 from backend.domain.money import ZERO, stored
 from backend.domain.trade import CancelReason, TradeStatus
 from backend.services import Desk, views
@@ -28,12 +28,12 @@ async def approve(desk: Desk, caller: Token, trade_id: str) -> dict[str, Any]:
         Refused: `approval_refused`: none is needed, or it was given before.
     """
 
-    def body(tx: Transaction) -> dict[str, Any]:
+    def body(tx: Transaction) -> dict[str, Any] | TradeNotPending:
         trade, account = visible(tx, caller, trade_id)
         expire_due(tx, trade.account)
         trade = trades.get(tx, trade_id)
         if trade.status is not TradeStatus.PENDING:
-            raise not_pending(tx, trade, account)
+            return not_pending(tx, trade, account)
         if trade.principal == caller.principal:
             raise Forbidden("a plan is approved by another principal than its planner")
         if not trade.approval_required:
@@ -52,7 +52,7 @@ async def approve(desk: Desk, caller: Token, trade_id: str) -> dict[str, Any]:
         )
         return views.load(tx, trade_id)
 
-    return await desk.database.write(body)
+    return _told(await desk.database.write(body))
 
 
 async def reject(desk: Desk, caller: Token, trade_id: str) -> dict[str, Any]:
@@ -62,7 +62,7 @@ async def reject(desk: Desk, caller: Token, trade_id: str) -> dict[str, Any]:
         NotFound, TradeNotPending.
     """
 
-    def body(tx: Transaction) -> dict[str, Any]:
+    def body(tx: Transaction) -> dict[str, Any] | TradeNotPending:
         trade, account = visible(tx, caller, trade_id)
         expire_due(tx, trade.account)
         released = end_plan(
@@ -74,10 +74,17 @@ async def reject(desk: Desk, caller: Token, trade_id: str) -> dict[str, Any]:
         )
         now = trades.get(tx, trade_id)
         if not released:
-            raise not_pending(tx, now, account)
+            return not_pending(tx, now, account)
         return cancelled(now, account, released)
 
-    return await desk.database.write(body)
+    return _told(await desk.database.write(body))
+
+
+def _told(answer: dict[str, Any] | TradeNotPending) -> dict[str, Any]:
+    """Raise what was returned so that its transaction commits: an end that is told stands."""
+    if isinstance(answer, TradeNotPending):
+        raise answer
+    return answer
 
 
 def approval_threshold(account: Account) -> Decimal | None:

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from backend.database import Transaction
 from backend.domain import ledger as arithmetic
-from backend.domain.clock import elapsed_s, to_row
+from backend.domain.clock import to_row
 from backend.domain.errors import (
     AwaitingApproval,
     ExecError,
@@ -250,4 +250,4 @@ def _write_claim(
         restored.trade_row(tx, trade.id),
         holds,
     )
-    return Claimed(order, dispatch, account, tx.now, elapsed_s())
+    return Claimed(order, dispatch, account, tx.now, desk.elapsed_s())

@@ -17,7 +17,6 @@ from typing import Any
 
 from backend import wire
 from backend.database import Transaction
-from backend.domain.clock import elapsed_s
 from backend.domain.errors import (
     NO_ANSWER,
     ExchangeRejected,
@@ -30,8 +29,9 @@ from backend.domain.errors import (
 from backend.domain.order import FINAL, OrderReport, TimeInForce
 from backend.domain.trade import TradeStatus
 from backend.exchanges import Exchange
-from backend.services import Desk, log, market, planning, settle, views
+from backend.services import Desk, log, market, planning, settle, storage, views
 from backend.services.claim import Claimed, claim
+from backend.services.fence import refuse_replaced
 from backend.services.lookup import expire_if_due, not_pending, visible
 from backend.store import accounts, orders, trades
 from backend.store.accounts import Account
@@ -97,7 +97,9 @@ async def _execute(desk: Desk, caller: Token, trade_id: str) -> None:
         )
     exchange = await desk.exchange(account)
     facts = await planning.gather(desk, account, trade.symbol, trade.side)
+    storage.refuse_unsafe(desk)
     desk.journal.make_ready()
+    refuse_replaced(desk)
     with market.unanswered():
         sign_time = await exchange.prepare()
     claimed = await desk.database.write(
@@ -161,7 +163,7 @@ async def _is_journalled(desk: Desk, claimed: Claimed) -> bool:
 
 def _too_late(desk: Desk, claimed: Claimed) -> bool:
     """Say whether more than a second passed since the claim, on either clock."""
-    waited = elapsed_s() - claimed.elapsed_s
+    waited = desk.elapsed_s() - claimed.elapsed_s
     return waited > SEND_WITHIN_S or desk.clock() - claimed.at > timedelta(seconds=SEND_WITHIN_S)
 
 

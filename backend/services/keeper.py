@@ -12,8 +12,9 @@ from functools import partial
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
+from backend.domain.clock import elapsed_s
 from backend.domain.errors import NO_ANSWER, ExecError, Refused
-from backend.services import Desk, log, metadata
+from backend.services import Desk, log, metadata, storage
 from backend.services.execution import take_report
 from backend.services.expiry import sweep
 from backend.services.reconcile import forget_deleted, note_outcome, reconcile, reconcile_all
@@ -23,6 +24,7 @@ from backend.store.accounts import Account
 LEASE = "keeper"
 _LEASE_TTL = timedelta(seconds=5)
 _EVERY_S = 1.0
+_LOOK_EVERY_S = 3600.0
 _RECONNECT_S = 1.0
 _RECONNECT_MOST_S = 30.0
 
@@ -36,6 +38,10 @@ class Keeper:
         self._rounds: dict[int, asyncio.Task[None]] = {}
         self._refreshing: asyncio.Task[None] | None = None
         self._loop: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._look_at_s = 0.0
+        self._held_up: str | None = None
+        self._ailed = False
         self._stopping = False
 
     def start(self) -> None:
@@ -60,7 +66,8 @@ class Keeper:
             self._loop.cancel()
             await asyncio.gather(self._loop, return_exceptions=True)
         await self._end_streams()
-        await _end([*self._rounds.values(), *([self._refreshing] if self._refreshing else [])])
+        others = [task for task in (self._refreshing, self._looking) if task is not None]
+        await _end([*self._rounds.values(), *others])
         desk = self._desk
         with suppress(Refused):  # Then the lease ends by itself.
             await desk.database.write(lambda tx: controls.drop_lease(tx, LEASE, desk.process))
@@ -71,6 +78,8 @@ class Keeper:
 
     async def _run(self) -> None:
         while True:
+            self._note_storage()
+            self._look_through()
             try:
                 if await self._take_lease():
                     await self._desk.database.write(sweep)
@@ -80,9 +89,28 @@ class Keeper:
                     await self._end_streams()
                     await self._forget_deleted()
                 self._desk.trouble.pop("keeper", None)
+                self._held_up = None
             except ExecError as error:
-                log.warning("keeper.held_up", detail=error.detail)
+                if error.detail != self._held_up:  # Not once a second.
+                    log.warning("keeper.held_up", detail=error.detail)
+                self._held_up = error.detail
             await asyncio.sleep(_EVERY_S)
+
+    def _note_storage(self) -> None:
+        """Log when the disk begins to ail, and when it is well again."""
+        ailment = storage.ailment(self._desk)
+        if ailment and not self._ailed:
+            log.error("storage.ails", why=ailment)
+        elif self._ailed and not ailment:
+            log.warning("storage.well_again")
+        self._ailed = bool(ailment)
+
+    def _look_through(self) -> None:
+        """Look through the database now and once an hour: each process for itself."""
+        if elapsed_s() >= self._look_at_s:
+            self._look_at_s = elapsed_s() + _LOOK_EVERY_S
+            look = storage.look_through(self._desk)
+            self._looking = asyncio.create_task(look, name="look through the database")
 
     async def tick(self) -> bool:
         """Sweep and reconcile once, if this process has the lease. Returns whether it has."""
@@ -146,7 +174,8 @@ class Keeper:
         """Settle what the private stream brings, for ever; wait longer after each failure."""
         while True:
             patiently = AsyncRetrying(
-                retry=retry_if_exception_type(NO_ANSWER),
+                # A database that refuses for a while is no reason to end either.
+                retry=retry_if_exception_type(ExecError),
                 wait=wait_random_exponential(multiplier=_RECONNECT_S, max=_RECONNECT_MOST_S),
             )
             async for attempt in patiently:
@@ -167,7 +196,7 @@ class Keeper:
                         await self._catch_up(account)
                     else:
                         await take_report(desk, account, exchange, event.report, "stream")
-        except NO_ANSWER as error:
+        except ExecError as error:
             log.warning("stream.broken", account_id=account.id, detail=error.detail)
             if not heard:
                 raise

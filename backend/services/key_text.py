@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from backend.config import PREFIX, SettingError
+from backend.disk import sync_folder
 from backend.services import os_keyring
 from backend.services.os_keyring import NoKeyring
 
@@ -74,7 +75,7 @@ class InFile:
     def _replace(self, text: str, fresh: Path) -> None:
         write_private(fresh, text.encode())
         os.replace(fresh, self.path.resolve())  # It may be a link to another disk.
-        _sync_folder(fresh.parent)
+        sync_folder(fresh.parent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ def _make(path: Path) -> None:
         pass
     finally:
         fresh.unlink()
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def _move(text: str, file: InFile, keyring: InKeyring) -> None:
@@ -165,12 +166,3 @@ def _refuse_shared(path: Path, found: os.stat_result) -> None:
         raise ValueError(f"others may read {path.name} (mode {mode:o}): chmod 600 {path}")
     if found.st_uid != os.geteuid():
         raise ValueError(f"{path.name} belongs to another user: chown it, or run as that user")
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

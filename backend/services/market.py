@@ -18,7 +18,7 @@ from backend.domain.errors import (
 from backend.domain.instrument import Instrument, normalise_symbol
 from backend.domain.money import padded
 from backend.domain.order import OrderType
-from backend.domain.quote import Quote
+from backend.domain.quote import Prices, Quote
 from backend.exchanges import Capabilities, Metadata
 from backend.services import Desk, metadata
 from backend.store.accounts import Account
@@ -109,6 +109,14 @@ async def conversion(desk: Desk, account: Account, unit: str, into: str) -> Deci
         return direct.mid
     inverse = await quote(desk, account, f"{into}/{unit}")
     return 1 / inverse.mid if inverse else None
+
+
+def prices(desk: Desk, account: Account) -> Prices | None:
+    """Return where the account's quotes come from, if anybody may ask it without a key."""
+    wanted = _source(desk, account)
+    if wanted is not None:
+        return desk.markets.market(*wanted).prices
+    return desk.prices if account.environment == "paper" else None
 
 
 def shown_quote(quote: Quote, decimals: int) -> dict[str, Any]:
@@ -226,9 +234,13 @@ def _places(accounts: Sequence[Account]) -> dict[str, Account]:
     """Return one account for each set of instruments; the name of its place comes first."""
     places: dict[str, Account] = {}
     for account in accounts:
-        parts = (account.exchange, account.environment, *_mirrored(account).values())
-        places.setdefault(" ".join(parts), account)
+        places.setdefault(place_of(account), account)
     return places
+
+
+def place_of(account: Account) -> str:
+    """Return the name of where the account trades: the same for the same books."""
+    return " ".join((account.exchange, account.environment, *_mirrored(account).values()))
 
 
 def _mirrored(account: Account) -> dict[str, str]:

@@ -215,6 +215,10 @@ async def _follow_working(
 
 async def _is_foreign(desk: Desk, account: Account, report: OrderReport) -> bool:
     ours = await desk.database.read(lambda tx: orders.find(tx, report.client_order_id))
+    key = f"foreign {report.client_order_id}"
+    if ours is None and key not in desk.looked:  # Once, not at each look.
+        desk.looked[key] = desk.clock()
+        log.error("order.foreign", trade_id=report.client_order_id, account_id=account.id)
     if ours is None:
         await desk.database.write(lambda tx: _quarantine(tx, account, report))
     return ours is None

@@ -90,7 +90,7 @@ async def _begin_epoch(desk: Desk, actor: str, account: Account) -> dict[str, An
         if accounts.by_number(tx, account.number).ledger_version != before:
             raise Refused(f"{account.id} moved while it was looked at; try again", "account_in_use")
         for order in live:
-            _end(tx, order)
+            _end(tx, actor, order)
         totals = {balance.currency: balance.total for balance in told}
         orders.retire_fills(tx, account.number)
         keep_balances(tx, account, told, asked_at)
@@ -149,14 +149,25 @@ async def _refuse_known(
         )
 
 
-def _end(tx: Transaction, order: OrderRow) -> None:
+def _end(tx: Transaction, actor: str, order: OrderRow) -> None:
     """End an order that is gone with its exchange: what was booked of it decides."""
     orders.move(tx, order.trade_id, OrderState.EXPIRED, exchange_code=EXCHANGE_RESET)
     if order.filled_quantity:
-        trades.move(tx, order.trade_id, TradeStatus.EXECUTED)
+        status, reason = TradeStatus.EXECUTED, None
     else:
-        trades.move(tx, order.trade_id, TradeStatus.FAILED, FailReason.ORDER_EXPIRED.value)
+        status, reason = TradeStatus.FAILED, FailReason.ORDER_EXPIRED.value
+    trades.move(tx, order.trade_id, status, reason)
     ledger.void(tx, order.account, order.trade_id)
+    audit.append(
+        tx,
+        "order.expired",
+        actor,
+        account=order.account,
+        trade_id=order.trade_id,
+        state=OrderState.EXPIRED.value,
+        status=status.value,
+        why=EXCHANGE_RESET,
+    )
 
 
 def _take_over(tx: Transaction, account: Account, told: Mapping[str, Decimal], kind: str) -> None:

@@ -12,11 +12,13 @@ from backend.domain.errors import NO_ANSWER, ExecError, Forbidden, NotFound, Ref
 from backend.domain.money import to_text
 from backend.domain.order import UNSETTLED, OrderState
 from backend.domain.trade import CancelReason
+from backend.journal import Switch
 from backend.risk import resolve_limits
 from backend.services import Desk, log, planning, settle, views
 from backend.services.approval import approval_threshold
 from backend.services.execution import CONNECT_WITHIN_S, SEND_WITHIN_S, take_report
 from backend.services.expiry import cancel_pending
+from backend.services.fence import tell_switch
 from backend.services.lookup import visible
 from backend.services.orders import ask_for_cancel, flag_cancel
 from backend.store import accounts, audit, controls, orders, trades
@@ -50,9 +52,8 @@ async def engage(
     _may_engage(caller, scope, account)
     name = controls.scope_name(scope, account.id if account else None, symbol)
 
-    def body(tx: Transaction) -> tuple[list[str], list[OrderRow], datetime]:
-        controls.set_switch(tx, name, True, reason, caller.principal)
-        audit.append(tx, "kill_switch.engaged", caller.principal, scope=name, reason=reason)
+    def body(tx: Transaction) -> tuple[Switch, list[str], list[OrderRow], datetime]:
+        line = _switch(tx, caller, name, True, reason)
         ended: list[str] = []
         under_way: list[OrderRow] = []
         for covered in _covered(tx, account):
@@ -62,9 +63,10 @@ async def engage(
             under_way += _live_orders(tx, covered.number, symbol)
         for order in under_way if cancel_orders else ():
             flag_cancel(tx, order, caller.principal)
-        return ended, under_way, tx.now
+        return line, ended, under_way, tx.now
 
-    ended, under_way, engaged_at = await desk.database.write(body)
+    line, ended, under_way, engaged_at = await desk.database.write(body)
+    tell_switch(desk, line)
     sending = [o.trade_id for o in under_way if o.state is OrderState.SENDING]
     await _wait_until_sent(desk, sending)
     reports: list[dict[str, Any]] = []
@@ -84,6 +86,14 @@ async def engage(
         "cancel_requested": reports,
         "next": "look at what is listed with get_trade; only an operator can resume",
     }
+
+
+def _switch(tx: Transaction, caller: Token, name: str, engage: bool, reason: str) -> Switch:
+    """Set a kill switch; return what the send journal is told of it."""
+    controls.set_switch(tx, name, engage, reason, caller.principal)
+    event = "kill_switch.engaged" if engage else "kill_switch.released"
+    head = audit.append(tx, event, caller.principal, scope=name, reason=reason)
+    return Switch(*head, name, engage, reason, caller.principal)
 
 
 def _may_engage(caller: Token, scope: str, account: Account | None) -> None:
@@ -149,13 +159,12 @@ async def release(
     """
     name = controls.scope_name(scope, account.id if account else None, symbol)
 
-    def body(tx: Transaction) -> None:
+    def body(tx: Transaction) -> Switch:
         if controls.engaged(tx, [name]) is None:
             raise NotFound(f"no kill switch is engaged for {name}")
-        controls.set_switch(tx, name, False, reason, caller.principal)
-        audit.append(tx, "kill_switch.released", caller.principal, scope=name, reason=reason)
+        return _switch(tx, caller, name, False, reason)
 
-    await desk.database.write(body)
+    tell_switch(desk, await desk.database.write(body))
     return {"scope": name, "engaged": False, "reason": reason}
 
 

@@ -15,7 +15,7 @@ from backend.domain.money import ZERO, padded, to_text
 from backend.domain.order import OrderTerms, OrderType, Side, TimeInForce
 from backend.domain.trade import CancelReason, TradeStatus, digest
 from backend.risk import Finding, resolve_limits, run
-from backend.services import Desk, market, planning, views
+from backend.services import Desk, market, planning, storage, views
 from backend.services.approval import needs_approval
 from backend.services.expiry import end_plan, expire_due
 from backend.services.lookup import cancelled, look_up, resolve_account, visible
@@ -49,12 +49,13 @@ async def plan(desk: Desk, caller: Token, request: PlanRequest) -> tuple[dict[st
 
     Raises:
         NotFound: the account.
-        Refused: the first check that blocks; its name is the code.
+        Refused: the first check that blocks; its name is the code. `storage`: the disk ails.
     """
     account = await resolve_account(desk, caller, request.account_id)
     request_hash = _request_hash(account, request)
     if known := await _already_planned(desk, caller, request, request_hash):
         return known, False
+    storage.refuse_unsafe(desk)
     facts = await planning.gather(desk, account, request.symbol, request.side)
     terms = _terms(request, facts.instrument.symbol)
     offered = desk.exchanges[account.exchange].CAPABILITIES

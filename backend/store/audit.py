@@ -1,7 +1,7 @@
 """The audit: a hash chain, written in the same transaction as each change (Law 8)."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from backend.database import Row, Transaction, to_json
@@ -28,8 +28,8 @@ def append(
         actor: the principal, or `system`.
         detail: facts as text, numbers of rows, lists and dicts of these; no secrets.
     """
-    last = tx.row("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1")
-    seq: int = last["seq"] + 1 if last else 1
+    last, previous = head(tx)
+    seq = last + 1
     row = {
         "seq": seq,
         "at": to_row(tx.now),
@@ -38,11 +38,17 @@ def append(
         "account": account,
         "trade_id": trade_id,
         "detail": to_json(detail),
-        "previous": last["hash"] if last else GENESIS,
+        "previous": previous,
     }
     digest = row_hash(row)
     tx.insert("audit", {**row, "hash": digest})
     return seq, digest
+
+
+def head(tx: Transaction) -> tuple[int, str]:
+    """Return the number and hash of the last row; 0 and `GENESIS` before the first."""
+    last = tx.row("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1")
+    return (last["seq"], last["hash"]) if last else (0, GENESIS)
 
 
 def hash_of(tx: Transaction, seq: int) -> str | None:
@@ -75,6 +81,31 @@ def events(
         {"top": top, "floor": floor, "limit": limit + 1},
     )
     return rows[:limit], window.following(rows, limit, floor, "seq")
+
+
+def of_trades(
+    tx: Transaction, trades: Collection[str], accounts: Collection[int], after: int, limit: int
+) -> tuple[list[Row], int]:
+    """Return rows about these trades, or any trade of these accounts, oldest first.
+
+    Returns:
+        the rows after `after`, and up to which row was looked: 10,000 at most at once.
+    """
+    top = min(head(tx)[0], after + window.ROWS)
+    which = (
+        f"(account IN ({_marks(accounts)}) OR trade_id IN ({_marks(trades)}))"
+        " AND trade_id IS NOT NULL"
+    )
+    rows = tx.rows(
+        "SELECT seq, at, event, trade_id FROM audit"  # noqa: S608
+        f" WHERE seq > ? AND seq <= ? AND {which} ORDER BY seq LIMIT ?",
+        (after, top, *accounts, *trades, limit),
+    )
+    return rows, int(rows[-1]["seq"]) if len(rows) == limit else top
+
+
+def _marks(values: Collection[object]) -> str:
+    return ",".join("?" * len(values)) or "NULL"
 
 
 def chain(tx: Transaction, after: int = 0) -> Iterator[Row]:

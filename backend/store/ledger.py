@@ -144,8 +144,8 @@ def post(
 ) -> list[str]:
     """Post a fill: take what goes out from the trade's hold first, then from free.
 
-    Never refused. Returns the currencies that it left short (more held, or owed,
-    than there is).
+    Never refused. Returns the currencies that it left short (more held, or owed, than
+    there is). What comes from its own hold leaves nothing shorter than it was.
     """
     kept = {h.currency: h for h in holds(tx, trade_id)} if trade_id else {}
     short = []
@@ -163,7 +163,7 @@ def post(
         total, held = before.total + amount, before.held - from_hold
         _write(tx, account, before, total, held)
         _posting(tx, account, currency, amount, "fill", trade_id, exchange_fill_id)
-        if total < held:
+        if total < held and total - held < before.total - before.held:
             short.append(currency)
     return short
 

@@ -1,6 +1,7 @@
 """Rows that the send journal keeps, and that a restored copy of the database lacks."""
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from backend.database import Transaction
@@ -38,13 +39,44 @@ def drop_copy_mark(tx: Transaction) -> None:
     tx.execute("DELETE FROM meta WHERE key = 'copy_of'")
 
 
-def journal_read(tx: Transaction) -> int:
-    """Return up to which byte the send journal was dealt with by a fence."""
-    found = tx.value("SELECT value FROM meta WHERE key = 'journal_read'")
-    return 0 if found is None else int(found)
+@dataclass(frozen=True, slots=True)
+class Witnesses:
+    """What a database remembers of the files around it; None where it has not looked yet.
+
+    Attributes:
+        place: which file it is itself: see `place_of`.
+        journal: the send journal's name.
+        journal_read: up to which byte of that journal a fence has dealt with the lines.
+    """
+
+    place: str | None
+    journal: str | None
+    journal_read: int = 0
 
 
-def keep_journal_read(tx: Transaction, size: int) -> None:
-    """Remember that what the journal holds so far is in these books now."""
-    tx.execute("DELETE FROM meta WHERE key = 'journal_read'")
-    tx.insert("meta", {"key": "journal_read", "value": str(size)})
+def witnesses(tx: Transaction) -> Witnesses:
+    """Return what is remembered."""
+    keys = ("place", "journal", "journal_read")
+    place, journal, read = (tx.value("SELECT value FROM meta WHERE key = ?", (k,)) for k in keys)
+    return Witnesses(place, journal, int(read or 0))
+
+
+def keep_witnesses(tx: Transaction, now: Witnesses) -> None:
+    """Remember these from now on."""
+    tx.execute("DELETE FROM meta WHERE key IN ('place', 'journal', 'journal_read')")
+    for key, value in asdict(now).items():
+        if value is not None:
+            tx.insert("meta", {"key": key, "value": str(value)})
+
+
+def claim_again(tx: Transaction, trade_id: str, row: Mapping[str, Any]) -> bool:
+    """Move a trade from pending to executing as `row` says it was. Returns whether it was so."""
+    return (
+        tx.execute(
+            "UPDATE trades SET status = 'executing', claimed_at = :claimed_at,"
+            " approved_by = :approved_by, approved_at = :approved_at, expires_at = :expires_at,"
+            " version = version + 1 WHERE id = :id AND status = 'pending'",
+            {**row, "id": trade_id},
+        )
+        == 1
+    )

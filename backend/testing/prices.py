@@ -1,6 +1,7 @@
 """Prices that a test chooses, with a memory of what stood when."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -8,6 +9,7 @@ from typing import NamedTuple
 
 from backend.domain.clock import Clock
 from backend.domain.quote import Prices, Quote
+from backend.prices._ticks import Ticks
 
 Price = Decimal | str | int
 
@@ -40,6 +42,7 @@ class ChosenPrices:
         self._otherwise = otherwise
         self._listed = set(listed)
         self._changes: dict[str, list[_Change]] = {}
+        self._ticks = Ticks()
         self.replayable = otherwise is None or otherwise.replayable
 
     @property
@@ -112,6 +115,17 @@ class ChosenPrices:
             path.append(replace(standing.quote, as_of=end))
         return path
 
+    async def watch(self, symbol: str) -> AsyncGenerator[Quote, None]:
+        """Yield each quote that is set; of a symbol that never was, what the others tell."""
+        watch = getattr(self._otherwise, "watch", None)
+        if symbol in self._changes or watch is None:
+            told = self._ticks.follow(symbol, lambda: self._now(symbol))
+        else:
+            told = watch(symbol)
+        async with aclosing(told) as quotes:
+            async for quote in quotes:
+                yield quote
+
     async def close(self) -> None:
         """Do nothing: other servers of the home go on to ask. Whoever made it lets it go."""
 
@@ -123,6 +137,8 @@ class ChosenPrices:
 
     def _add(self, symbol: str, change: _Change) -> None:
         self._changes.setdefault(symbol, []).append(change)
+        if not change.stale:
+            self._ticks.came(symbol)
 
 
 def exact(price: Price) -> Decimal:

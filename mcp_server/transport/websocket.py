@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 from fastmcp import FastMCP
 from fastmcp.server.auth import AccessToken, TokenVerifier
 from mcp.server.auth.middleware.auth_context import auth_context_var
@@ -152,7 +153,8 @@ class Connection:
     async def _watch_token(self) -> None:
         """End the connection soon after its token does."""
         while True:
-            await asyncio.sleep(self._limits.recheck_s)
+            with anyio.move_on_after(self._limits.recheck_s):
+                await self._over.wait()
             if await self._door.verifier.verify_token(self._access.token) is None:
                 self.end(Close.TOKEN_ENDED, "the token was revoked or has expired")
                 return
@@ -200,7 +202,7 @@ class Connection:
             if message is not None:
                 return message
             # A client that floods is refused without end: others have their turn too.
-            await asyncio.sleep(0)
+            await anyio.lowlevel.checkpoint()
         raise anyio.EndOfStream
 
     def _admitted(self, text: str) -> SessionMessage | None:

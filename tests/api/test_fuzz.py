@@ -55,7 +55,7 @@ def quoted(segment: str) -> str:
     return quote(segment, safe="").replace(".", "%2E")
 
 
-@settings(usual, max_examples=400)
+@settings(usual, max_examples=120)
 @given(route=_routes, segment=_segments, data=st.data())
 def test_any_json_object_to_any_route_is_answered(
     server: BlockingStack, route: Any, segment: str, data: st.DataObject
@@ -70,7 +70,7 @@ def test_any_json_object_to_any_route_is_answered(
     assert ask(server, route.method, path, content=json.dumps(body), headers=JSON) < 500
 
 
-@settings(usual, max_examples=100)
+@settings(usual, max_examples=60)
 @given(route=_routes, body=st.binary(max_size=300))
 def test_any_bytes_to_any_route_are_answered(
     server: BlockingStack, route: Any, body: bytes
@@ -79,7 +79,7 @@ def test_any_bytes_to_any_route_are_answered(
     assert ask(server, route.method, path, content=body, headers=JSON) < 500
 
 
-@settings(usual, max_examples=250)
+@settings(usual, max_examples=100)
 @given(
     route=st.sampled_from([route for route in ROUTES if route.method == "GET"]),
     segment=_segments,

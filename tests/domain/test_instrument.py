@@ -116,8 +116,8 @@ def test_a_quantity_out_of_bounds_names_the_bound(
         ("0.099", "100", ["0.1"]),
         ("0.01", "333", ["0.031"]),  # 10 / 333 = 0.03003…, up to a step.
         ("10000", "100", None),
-        ("10000.001", "100", ["10000"]),
-        ("4000", "333", ["3003.003"]),
+        ("10000.001", "100", ["100"]),
+        ("4000", "333", ["100"]),
     ],
 )
 def test_a_notional_out_of_bounds_names_the_quantity_that_fits(
@@ -129,6 +129,21 @@ def test_a_notional_out_of_bounds_names_the_quantity_that_fits(
     assert _nearest(violation) == nearest
     if violation:
         assert instrument.notional_violation(violation.nearest[0], D(price)) is None
+
+
+def test_a_notional_that_no_quantity_reaches_offers_none_and_says_so() -> None:
+    violation = an_instrument(max_quantity=D("0.2")).notional_violation(D("0.1"), D("1"))
+
+    assert _nearest(violation) == []
+    assert violation is not None
+    assert violation.detail.endswith("no quantity fits at this price")
+
+
+def test_what_is_offered_instead_of_a_quantity_is_within_the_bounds_as_well() -> None:
+    instrument = an_instrument(max_quantity=D(100))
+
+    assert _nearest(instrument.step_violation(D("100.0005"))) == ["100"]
+    assert _nearest(instrument.bounds_violation(D("100.0005"))) == ["100"]
 
 
 def test_no_maximum_is_no_bound() -> None:

@@ -207,6 +207,21 @@ async def test_after_a_not_found_past_validity_no_clock_can_let_the_order_in(tmp
     await exchange.close()
 
 
+async def test_after_a_time_was_told_no_clock_can_let_in_what_had_ended_by_then(tmp_path):
+    desk = Desk(tmp_path)
+    exchange = await desk.open()
+    late = desk.order("trd-1")
+    desk.clock.advance(60)
+
+    told = await exchange.now()
+    desk.clock.advance(-60)  # Put back between the look at the clock and the question.
+
+    assert told > late.valid_until
+    assert await exchange.find("trd-1", "AAPL") is None
+    assert await outcome(exchange, late) == "expired_request"
+    await exchange.close()
+
+
 async def test_opening_twice_does_nothing_and_differently_is_refused(tmp_path):
     desk = Desk(tmp_path)
     exchange = await desk.open()

@@ -1,5 +1,7 @@
 """Every word of the fault script does to the paper exchange what it says."""
 
+import asyncio
+from contextlib import aclosing
 from datetime import timedelta
 
 import pytest
@@ -187,4 +189,35 @@ async def test_a_dropped_stream_breaks_once_and_can_be_resumed(desk):
         await anext(exchange.told_since(0))
 
     assert await _first_events(exchange, 1) == [1]
+    await exchange.close()
+
+
+async def test_a_book_that_cannot_be_opened_is_an_exchange_that_is_not_there(desk, tmp_path):
+    exchange = await desk.open()
+    await exchange.close()
+    (tmp_path / "paper.db").write_bytes(b"not a database" * 500)
+
+    with pytest.raises(ExchangeUnavailable):
+        await desk.connect()
+
+
+async def test_a_stream_ends_when_it_is_cancelled_just_as_news_come(desk):
+    exchange = await desk.open()
+    heard = []
+
+    async def listen():
+        async with aclosing(exchange.events()) as events:
+            async for event in events:
+                heard.append(event)
+
+    listening = asyncio.create_task(listen())
+    while not heard:
+        await asyncio.sleep(0)
+    for _ in range(5):
+        await asyncio.sleep(0)  # Until it waits for news.
+    await exchange.submit(desk.order())
+    listening.cancel()
+    await asyncio.wait({listening}, timeout=2)
+
+    assert listening.cancelled()
     await exchange.close()

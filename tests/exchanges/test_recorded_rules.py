@@ -275,9 +275,9 @@ def test_the_nearest_value_that_is_offered_passes_the_filter(row):
     (found,) = read_binance([row])
     for side, price, quantity, reference in boundary_orders(found):
         notional = found.notional_violation(quantity, price)
-        if notional is not None and notional.nearest[0] > 0:
-            failed = ask_filters(row, side, price, notional.nearest[0], reference)
-            assert not failed & {"NOTIONAL", "MIN_NOTIONAL"}, (side, price, quantity)
+        for near in notional.nearest if notional is not None else ():
+            failed = ask_filters(row, side, price, near, reference)
+            assert not failed & {"NOTIONAL", "MIN_NOTIONAL", "LOT_SIZE"}, (side, price, quantity)
         band = found.band_violation(side, price, reference)
         if band is not None:
             failed = ask_filters(row, side, band.nearest[0], quantity, reference)

@@ -28,10 +28,10 @@ F17  test_f17_a_confirm_at_the_expiry_instant_is_too_late_and_sends_nothing
 F18  test_f18_f19_confirm_racing_cancel_or_sweeper_has_one_winner
 F19  test_f18_f19_confirm_racing_cancel_or_sweeper_has_one_winner
 F20  test_f20_f28_two_servers_claim_and_reconcile_the_same_orders_once
-F21  -- a full disk is no exchange's matter: tests/processes/test_kill.py, test_confirm.py
+F21  -- a full disk is no exchange's matter: tests/storage/test_main_database.py
 F22  test_f22_a_busy_database_after_the_submit_waits_and_loses_nothing
-F23  -- a damaged file is no exchange's matter: tests/services/test_storage.py
-F24  -- a failed fsync is no exchange's matter: tests/processes/test_kill.py
+F23  -- a damaged file is no exchange's matter: tests/storage/test_main_database.py
+F24  -- a failed fsync is no exchange's matter: tests/storage/test_main_database.py
 F25  test_f25_f26_books_that_lost_an_order_are_quarantined_and_attach_nothing
      test_f25_f26_books_that_lost_an_order_take_it_up_again_from_the_send_journal
 F26  test_f25_f26_books_that_lost_an_order_are_quarantined_and_attach_nothing

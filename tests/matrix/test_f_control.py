@@ -138,7 +138,7 @@ async def test_f25_f26_books_that_lost_an_order_take_it_up_again_from_the_send_j
         await w.agrees()
 
 
-async def restore_older(w, copy, journal=True):
+async def restore_older(w, copy):
     """Rest an order, then put back a copy of the books from before it; return its trade."""
     path = w.desk.database.path
     w.desk.database.backup(copy)
@@ -147,8 +147,20 @@ async def restore_older(w, copy, journal=True):
     for old in path.parent.glob(f"{path.name}*"):
         old.unlink()
     shutil.copy(copy, path)
-    if not journal:
-        (path.parent / "sends.log").unlink()
+    await w.stack.start()
+    return lost
+
+
+async def roll_back(w, copy):
+    """Rest an order, then put the volume back to before it, journal and all; return its trade."""
+    path, journal = w.desk.database.path, w.desk.journal.path
+    w.desk.database.backup(copy)
+    lines = journal.read_bytes()
+    lost = await w.do(limit_price="49000")
+    await w.stack.stop()
+    # Into the same files: nothing at home tells.
+    path.write_bytes(copy.read_bytes())
+    journal.write_bytes(lines)
     await w.stack.start()
     return lost
 
@@ -159,11 +171,13 @@ async def test_f25_f26_books_that_lost_an_order_are_quarantined_and_attach_nothi
 ):
     async with world(tmp_path / "home", exchange) as w:
         planned = await w.plan()
-        lost = await restore_older(w, tmp_path / "copy.db", journal=False)
+        lost = await roll_back(w, tmp_path / "copy.db")
+        unaware = await w.stack.call("risk_status", account_id=w.account_id)
         await w.advance(6, 31)
         status = await w.stack.call("risk_status", account_id=w.account_id)
         refused = await w.plan()
 
+        assert unaware["quarantined"] is None
         assert "restored" in status["quarantined"]
         assert refused.code == "quarantined"
         assert (await w.look(planned))["reason"] == "quarantine"

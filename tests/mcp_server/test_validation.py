@@ -28,6 +28,7 @@ SECRET = "hunter2-hunter2"
         ("execute_trade", {"trade_id": TRADE_ID}, "action", "is required"),
         ("plan_trade", {"symbol": "AAPL", "side": "buy"}, "quantity", "is required"),
         ("get_price", {"symbol": "\ud800"}, "symbol", "must be valid Unicode"),
+        ("get_trade", {"trade_id": ["\ud800"]}, "trade_id", "must be valid Unicode"),
         ("get_trade", {"trade_id": TRADE_ID, "x" * 500: 1}, "x" * 79 + "…", "is not a parameter"),
     ],
 )

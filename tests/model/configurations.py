@@ -3,13 +3,11 @@
 from dataclasses import replace
 
 from tests.model.guards import Guards, Ids, Model
-from tests.model.mutant import BACKUP
+from tests.model.mutant import BACKUP, WHOLE
 
 # As the code is: what `holes.HOLES` lists is switched off, where it makes no difference.
 AS_BUILT = Guards(
-    asked_with_the_answer=False,
     plan_ages_on_true_time=False,
-    journal_has_kills=False,
     journal_has_ends=False,
 )
 
@@ -23,24 +21,50 @@ def _each(model: Model) -> tuple[Model, ...]:
 
 # Two confirms, cancel, sweeper, dismissal, a reconciler, crashes, and a network that loses,
 # delays and doubles answers: with each of the three meanings of a client order id.
-CORE = _each(Model("core", cancels=True, dismiss=True, guards=AS_BUILT))
+CORE = _each(Model("core", cancels=True, dismiss=True, apart=True, guards=AS_BUILT))
 
 # Small enough for every test run: one thing more that may go wrong, each.
 SMALL = (
-    replace(_PAPER, name="paper", cancels=True, guards=AS_BUILT),
-    Model("an order hides", callers=1, hidden=7, stream=False, guards=AS_BUILT),
-    Model("look-ups go blind", callers=1, blind=True, stream=False, last=7, guards=AS_BUILT),
-    Model("look-ups without fills", callers=1, fills_lag=True, guards=AS_BUILT),
-    Model("requests come twice", callers=1, doubles=True, guards=AS_BUILT),
-    Model("a fill after the end", callers=1, late_fill=True, guards=AS_BUILT),
-    Model("entry after validity", callers=1, late_entry=True, lag=False, guards=AS_BUILT),
-    Model("a second server starts", callers=1, second_start=True, stream=False, guards=AS_BUILT),
-    Model("a copy is restored", callers=1, restore=True, stream=False, last=4, guards=AS_BUILT),
-    replace(BACKUP, guards=AS_BUILT),
+    replace(_PAPER, name="paper", cancels=True, apart=True, guards=AS_BUILT),
+    Model("an order hides", callers=1, hidden=7, stream=False, apart=True, guards=AS_BUILT),
+    Model(
+        "look-ups go blind",
+        callers=1,
+        blind=True,
+        stream=False,
+        last=7,
+        apart=True,
+        guards=AS_BUILT,
+    ),
+    Model("look-ups without fills", callers=1, fills_lag=True, apart=True, guards=AS_BUILT),
+    Model("requests come twice", callers=1, doubles=True, apart=True, guards=AS_BUILT),
+    Model("a fill after the end", callers=1, late_fill=True, apart=True, guards=AS_BUILT),
+    Model(
+        "entry after validity", callers=1, late_entry=True, lag=False, apart=True, guards=AS_BUILT
+    ),
+    Model(
+        "a second server starts",
+        callers=1,
+        second_start=True,
+        stream=False,
+        apart=True,
+        guards=AS_BUILT,
+    ),
+    Model(
+        "a copy is restored",
+        callers=1,
+        restore=True,
+        stream=False,
+        last=4,
+        apart=True,
+        guards=AS_BUILT,
+    ),
+    replace(BACKUP, apart=True, guards=AS_BUILT),
+    replace(WHOLE, apart=True),
 )
 
 _LARGE = (
-    Model("two reconcilers", reconcilers=2, cancels=True, guards=AS_BUILT),
+    Model("two reconcilers", reconcilers=2, cancels=True, apart=True, guards=AS_BUILT),
     Model(
         "two reconcilers, blind",
         callers=1,
@@ -48,6 +72,7 @@ _LARGE = (
         blind=True,
         stream=False,
         last=7,
+        apart=True,
         guards=AS_BUILT,
     ),
     Model(
@@ -56,14 +81,26 @@ _LARGE = (
         hidden=7,
         fills_lag=True,
         cancels=True,
+        apart=True,
         guards=AS_BUILT,
     ),
     Model("kill switch", kill=True, cancels=True, last=4),
     Model("kill switch, clock back", callers=1, kill=True, steps=2, stream=False),
     Model("kill switch, clock forward", callers=1, kill=True, steps=1, last=7, stream=False),
     Model("kill switch, restore", callers=1, kill=True, restore=True, stream=False, last=4),
-    Model("clock", callers=1, dismiss=True, steps=3, last=7, stream=False, guards=AS_BUILT),
-    replace(_PAPER, name="paper, clock", callers=1, dismiss=True, steps=3, last=7, stream=False),
+    Model(
+        "clock", callers=1, dismiss=True, steps=3, last=7, stream=False, apart=True, guards=AS_BUILT
+    ),
+    replace(
+        _PAPER,
+        name="paper, clock",
+        callers=1,
+        dismiss=True,
+        steps=3,
+        last=7,
+        stream=False,
+        apart=True,
+    ),
     Model("a plan ages", callers=1, steps=3, ages=True, last=7, stream=False),
     Model("by hand", callers=1, by_hand=True, steps=3, last=7, stream=False, lag=False),
 )

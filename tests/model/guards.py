@@ -64,7 +64,7 @@ class Guards:
     history: bool = True
     twins: bool = True
     fills_of_history: bool = True
-    none_under_the_lock: bool = True
+    clock_stored: bool = True
     never_sent_again: bool = True
     cancel_repeated: bool = True
     live_after_end_cancelled: bool = True
@@ -84,6 +84,8 @@ class Guards:
     fence_voids_plans: bool = True
     copy_mark: bool = True
     fence_once: bool = True
+    place: bool = True
+    journal_has_kills: bool = True
     # What is assumed of the exchange.
     exchange_refuses_late: bool = True
     seen_within_margin: bool = True
@@ -92,11 +94,9 @@ class Guards:
     stamped_in_the_claim: bool = True
     gate_at_the_wire: bool = True
     by_hand_asks_the_exchange: bool = True
-    asked_with_the_answer: bool = True
     spaced_from_the_answer: bool = True
     plan_ages_on_true_time: bool = True
     journal_elsewhere: bool = True
-    journal_has_kills: bool = True
     journal_has_ends: bool = True
 
 
@@ -106,11 +106,14 @@ class Model:
 
     Attributes:
         own_clock: the exchange runs on our clock, as paper does; else on true time.
+        apart: a reconciler reads the exchange's clock some time before it asks.
         answers, margin: how many "not found" answers, how long after validity.
         last: when time stops. By then everything that ages has aged.
         cancels: orders are cancelled. dismiss: plans are.
         steps: bits: our clock steps forward, back.
         marked: the copy was made by `exec-mcp backup`, which marks it.
+        in_place: the copy is written over the old file, as a volume is rolled back: nothing
+            tells that it is another file.
         second_start: another server of the same home starts.
         lag: an accepted order is not seen at once.
         blind: look-ups may find nothing for a moment.
@@ -127,6 +130,7 @@ class Model:
     name: str
     ids: Ids = Ids.NEVER
     own_clock: bool = False
+    apart: bool = False
     answers: int = 2
     margin: int = 1
     last: int = 5
@@ -138,6 +142,7 @@ class Model:
     steps: int = 0
     restore: bool = False
     marked: bool = False
+    in_place: bool = True
     second_start: bool = False
     lag: bool = True
     blind: bool = False

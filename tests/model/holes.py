@@ -6,11 +6,9 @@ guards whose removal the model does not notice, each with the reason.
 
 from tests.model.guards import Model
 from tests.model.mutant import (
-    ABSENCE,
     CLAIM,
     DISMISSED,
     PAIR,
-    PAPER,
     RESTORE,
     TRADES,
     by_name,
@@ -18,13 +16,6 @@ from tests.model.mutant import (
 )
 
 _HOLES = (
-    one(
-        "asked_with_the_answer",
-        PAPER,
-        ABSENCE,
-        "asked_at = await exchange.now()",
-        "on paper the clock is ours: read ahead, put back, and only then asked",
-    ),
     one(
         "plan_ages_on_true_time",
         Model("a plan ages", callers=1, steps=2, ages=True, last=7, stream=False),
@@ -38,21 +29,16 @@ _HOLES = (
         RESTORE,
         "backend/config.py",
         'home / "sends.log"',
-        "a copy of the whole home brings its journal back with it: the fence sees nothing",
-    ),
-    one(
-        "journal_has_kills",
-        Model("kill switch and restore", callers=1, kill=True, restore=True, stream=False, last=3),
-        "backend/journal.py",
-        "One order that may have left",
-        "a plain copy of before the kill switch, and nothing sent since: the switch is off",
+        "a volume that is rolled back whole brings its journal back with it, in the same files:"
+        " only live orders and balances at the exchange tell, some seconds after the start",
     ),
     one(
         "journal_has_ends",
         DISMISSED,
         "backend/journal.py",
-        "One order that may have left",
-        "a plain copy of before the plan's end, and nothing sent since: the plan lives again",
+        "when a server stops in order",
+        "a server that is killed leaves no mark: a copy of before a plan's end, written over the"
+        " old file, and nothing sent since: the plan lives again, at most for its time",
     ),
 )
 

@@ -40,6 +40,8 @@ from tests.model.state import (
     ORDER,
     POSTED,
     RELEASED,
+    RESTORED,
+    SNAPSHOT,
     TRADE,
     VOIDED,
     WRONG,
@@ -55,6 +57,8 @@ def broken(s: State, m: Model) -> int:
         return s[WRONG]
     if s[ACCEPTED] > 1 or s[DISPATCHED] > 1:
         return 1
+    if not m.guards.journal_elsewhere:
+        return 0  # What these books have lost for good is for a person to find.
     trade, hold, posted = s[TRADE], s[HOLD], s[POSTED]
     honest = not (m.late_fill or m.late_entry)
     # An exchange that breaks its word may leave us behind for a while, not for good.
@@ -78,6 +82,8 @@ def broken(s: State, m: Model) -> int:
 
 def settled(s: State, m: Model) -> bool:
     """Say whether nothing is left to do: all ended, or handed to an operator by an incident."""
+    if s[SNAPSHOT] == RESTORED and not m.guards.journal_elsewhere:
+        return True
     if s[AT_EXCHANGE] == LIVE:
         return False
     if s[TRADE] >= EXECUTED:

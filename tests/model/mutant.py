@@ -35,12 +35,16 @@ PAPER = Model(
     steps=3,
     last=7,
     stream=False,
+    apart=True,
 )
 RESTORE = Model("a copy is restored", restore=True, stream=False, last=4)
 DISMISSED = Model("dismissed, and restore", callers=1, dismiss=True, restore=True, stream=False)
 BACKUP = Model(
     "a backup is restored", callers=1, dismiss=True, restore=True, marked=True, stream=False
 )
+WHOLE = Model(
+    "the whole home is restored", restore=True, in_place=False, stream=False, last=3
+).without("journal_elsewhere")
 SECOND = Model("a second server starts", callers=1, second_start=True, stream=False)
 BLIND = Model("look-ups go blind", callers=1, blind=True, stream=False, last=7)
 HIDDEN = Model("an order hides", callers=1, hidden=1, stream=False)

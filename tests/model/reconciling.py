@@ -10,8 +10,8 @@
 """
 
 from tests.model import books
-from tests.model.books import our_clock, read_time, settle, write_time
-from tests.model.exchange import VALID_FOR, Steps, estimate, put_on_way
+from tests.model.books import read_time, settle, write_time
+from tests.model.exchange import VALID_FOR, Steps, estimate, exchange_time, put_on_way
 from tests.model.guards import Model
 from tests.model.state import (
     AT_EXCHANGE,
@@ -101,12 +101,13 @@ def _look(s: State, m: Model, at: int, out: Steps) -> None:
     g = m.guards
     if s[ORDER] in UNSETTLED and not g.unknown_looked_up:
         return
-    if s[at] == R_IDLE and not g.asked_with_the_answer:
-        row = _with(s, at, R_ASKING, estimate(s, m), 0, 0, _aged(s, m))
+    if s[at] == R_IDLE and m.apart:
+        row = _with(s, at, R_ASKING, _told_time(s, m), 0, 0, _aged(s, m))
+        _store_time(row, m)
         out.append(("reconcile: reads the exchange's clock", row))
         return
-    asked = estimate(s, m) if g.asked_with_the_answer else s[at + R_ASKED]
-    aged = _aged(s, m) if g.asked_with_the_answer else s[at + R_REPORT]
+    asked = s[at + R_ASKED] if m.apart else _told_time(s, m)
+    aged = s[at + R_REPORT] if m.apart else _aged(s, m)
     if not g.error_is_no_evidence:
         row = _missing(s, m, at, asked, aged)
         out.append(("reconcile: asks, an error comes", row))
@@ -119,14 +120,24 @@ def _look(s: State, m: Model, at: int, out: Steps) -> None:
             out.append(("reconcile: finds the order, its fills are not told yet", row))
         return
     row = _missing(s, m, at, asked, aged)
-    if m.own_clock and m.steps and g.none_under_the_lock:
-        row[EXCHANGE_MARK] = max(s[EXCHANGE_MARK], our_clock(s))
+    _store_time(row, m)
     out.append(("reconcile: asks, not found", _learnt(row, m)))
     if not g.never_sent_again and s[ORDER] in UNSETTLED:
         row = _with(s, at)
         if put_on_way(row, estimate(s, m)):
             row[DISPATCHED] = min(row[DISPATCHED] + 1, 2)
             out.append(("reconcile: not found, sends again", row))
+
+
+def _told_time(s: State, m: Model) -> int:
+    """Return what the exchange's clock is said to show: paper tells its mark if that is later."""
+    return exchange_time(s, m) if m.own_clock and m.guards.clock_stored else estimate(s, m)
+
+
+def _store_time(row: Row, m: Model) -> None:
+    """Raise the mark of the paper exchange to the time that it tells."""
+    if m.own_clock and m.steps and m.guards.clock_stored:
+        row[EXCHANGE_MARK] = exchange_time(row, m)
 
 
 def _missing(s: State, m: Model, at: int, asked: int, aged: int) -> Row:

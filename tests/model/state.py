@@ -20,6 +20,7 @@ ORDERS |= {ENDED: "cancelled", REJECTED: "rejected", NOT_SENT: "not_sent", ABSEN
 
 NO_HOLD, HELD, RELEASED = range(3)
 NOWHERE, LIVE, OVER = range(3)  # An order at the exchange.
+NONE_TAKEN, TAKEN_ONCE, RESTORED = range(3)  # A copy of the database.
 LOTS = 2  # An order is of two lots, so that it can be partly filled.
 LOST = 64  # The line's audit row went with the database that was replaced.
 ZERO = 4  # Stands for 0 where a field can be negative.
@@ -55,7 +56,7 @@ DATABASE = 15
     JOURNAL,  # The send journal's line: the sign_time in it plus 1, and `LOST`.
     JOURNAL_KILL,  # The journal's line of an engaged kill switch, if it has such lines.
     STARTING,  # Another server starts: 1 not seen, 2 seen what it reads first; 3 done.
-    SNAPSHOT,  # 0 none, 1 taken, 2 restored.
+    SNAPSHOT,
     AT_EXCHANGE,
     DONE,  # Lots filled at the exchange.
     SEEN,  # A bit for each report that the stream ever sent: it may come at any time, again too.

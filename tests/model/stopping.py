@@ -28,6 +28,7 @@ from tests.model.state import (
     LOOKED,
     LOST,
     NO_ORDER,
+    NONE_TAKEN,
     NOW,
     ORDER,
     PENDING,
@@ -35,11 +36,13 @@ from tests.model.state import (
     QUARANTINE,
     RECONCILERS,
     REPORTED,
+    RESTORED,
     SENDING,
     SIGNED,
     SLOT,
     SNAPSHOT,
     STARTING,
+    TAKEN_ONCE,
     TOLD_OVER,
     TRADE,
     WIDTH,
@@ -60,11 +63,14 @@ def kill(s: State, m: Model, out: Steps) -> None:
             end_plan(row, m, EXPIRED if now >= PLAN_ENDS else CANCELLED)
         if 1 <= row[ORDER] <= 4:
             row[FLAG] = row[CANCEL_ON_WAY] = 1
-        if m.restore and m.guards.journal_has_kills:
-            row[JOURNAL_KILL] = 1
         out.append(("engage: commits the kill switch", row))
+    told = s[JOURNAL_KILL] or not (m.restore and m.guards.journal_has_kills)
+    if s[ENGAGED] == 1 and not told:
+        row = list(s)
+        row[JOURNAL_KILL] = 1
+        out.append(("engage: tells the journal", row))
     waited = s[ORDER] != SENDING or s[NOW] > s[ENGAGED_AT] or not m.guards.kill_waits
-    if s[ENGAGED] == 1 and waited:
+    if s[ENGAGED] == 1 and told and waited:
         row = list(s)
         row[ENGAGED], row[ENGAGED_AT] = 2, 0
         out.append(("engage: answers that nothing more leaves", row))
@@ -74,14 +80,14 @@ def kill(s: State, m: Model, out: Steps) -> None:
 
 
 def restore(s: State, m: Model, out: Steps) -> None:
-    if s[SNAPSHOT] == 0:
+    if s[SNAPSHOT] == NONE_TAKEN:
         row = list(s)
-        row[SNAPSHOT], row[COPY:WIDTH] = 1, s[:DATABASE]
+        row[SNAPSHOT], row[COPY:WIDTH] = TAKEN_ONCE, s[:DATABASE]
         out.append(("an operator: copies the database", row))
-    elif s[SNAPSHOT] == 1:
+    elif s[SNAPSHOT] == TAKEN_ONCE:
         row = list(s)
         row[:DATABASE] = s[COPY:WIDTH]
-        row[SNAPSHOT], row[COPY:WIDTH] = 2, [0] * DATABASE
+        row[SNAPSHOT], row[COPY:WIDTH] = RESTORED, [0] * DATABASE
         for at in (CALLERS, CALLERS + SLOT):
             if row[at] not in (IDLE, GONE):
                 row[at : at + SLOT] = [GONE, 0, 0, 0, 0]
@@ -90,6 +96,8 @@ def restore(s: State, m: Model, out: Steps) -> None:
             row[STARTING] = 3
         if not m.guards.journal_elsewhere and row[ORDER] == NO_ORDER:
             row[JOURNAL] = row[JOURNAL_KILL] = 0
+        if row[ENGAGED] == 1 and not (row[KILL] or row[JOURNAL_KILL]):
+            row[ENGAGED] = row[ENGAGED_AT] = 0  # It was cut off, and nobody was answered.
         write_time(row, m)
         _fence(row, m)
         out.append(("fault: all stops, the copy is restored, the server starts", row))
@@ -126,7 +134,8 @@ def _fence(row: Row, m: Model) -> None:
     lost_kill = row[JOURNAL_KILL] and not row[KILL]
     lost_end = g.journal_has_ends and row[TOLD_OVER] and row[TRADE] == PENDING
     marked = m.marked and g.copy_mark
-    if not (lost_order or lost_kill or lost_end or marked):
+    moved = not m.in_place and g.place
+    if not (lost_order or lost_kill or lost_end or marked or moved):
         return
     row[QUARANTINE] = 1
     if lost_kill:

@@ -45,7 +45,7 @@ class Worker:
         return await self.hear()
 
 
-def _environment(**more: str) -> dict[str, str]:
+def environment(**more: str) -> dict[str, str]:
     ours = {name: value for name, value in os.environ.items() if name[:9] != "EXEC_MCP_"}
     return {**ours, **more}
 
@@ -58,7 +58,7 @@ async def workers(home: Path, count: int = 1, journal: str = "WAL") -> AsyncIter
             await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "tests.processes.worker", str(home), journal),
                 cwd=ROOT,
-                env=_environment(),
+                env=environment(),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
             )
@@ -90,7 +90,7 @@ async def served(home: Path) -> AsyncIterator[Served]:
     process = await asyncio.create_subprocess_exec(
         *(str(EXEC_MCP), "serve", "--port", "0"),
         cwd=ROOT,
-        env=_environment(EXEC_MCP_HOME=str(home)),
+        env=environment(EXEC_MCP_HOME=str(home)),
         stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None

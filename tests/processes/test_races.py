@@ -11,6 +11,7 @@ from fastmcp.client.transports import StreamableHttpTransport
 from backend.database import sqlite3
 from backend.testing import Answer
 from tests.processes.started import Served, afterwards, at_the_exchange, served, workers
+from tests.processes.town import town
 from tests.services.spoken import TRADES, Reply, assert_whole, funds, until
 
 pytestmark = pytest.mark.anyio
@@ -118,3 +119,32 @@ def keeper(home) -> str:
         return found[0] if found else ""
     finally:
         book.close()
+
+
+@pytest.mark.parametrize("path", ["/api/v1/trading/trades", "/mcp"])
+async def test_a_client_that_goes_away_while_it_asks_is_no_bug_of_the_server(
+    zygote, tmp_path, path
+):
+    async with town(zygote, tmp_path / "town", "WAL", simulated=False) as here:
+        host, port = here.servers[0].url.removeprefix("http://").split(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+        head = (
+            f"POST {path} HTTP/1.1",
+            f"Host: {host}:{port}",
+            f"Authorization: Bearer {here.token()}",
+            "Content-Type: application/json",
+            "Accept: application/json, text/event-stream",
+            "Mcp-Protocol-Version: 2026-07-28",
+            "Mcp-Method: tools/list",
+            "Content-Length: 100",
+        )
+        writer.write(("\r\n".join(head) + "\r\n\r\n{").encode())
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+        # Enough rounds of its loop to have seen it.
+        for _ in range(5):
+            await here.ask("GET", "/audit/invariants")
+
+        assert here.complaints() == []
+        await here.end()

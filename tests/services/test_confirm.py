@@ -3,19 +3,28 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from backend.domain.errors import ExchangeRejected, ExchangeUnavailable, OutcomeUnknown
+from backend.domain.clock import to_row
+from backend.domain.errors import (
+    ExchangeRejected,
+    ExchangeUnavailable,
+    Forbidden,
+    OutcomeUnknown,
+    TradeNotPending,
+    Unauthorised,
+)
 from backend.domain.ledger import FeeSchedule
-from backend.services import execution
-from backend.services.claim import Claimed
-from backend.store import tokens
+from backend.domain.order import Side
+from backend.services import execution, planning, risk
+from backend.services.claim import Claimed, claim
+from backend.store import accounts, tokens
 from backend.testing import FaultScript, stack
-from tests.services.fakes import ACCOUNT, a_fill, a_report, add_fake
+from tests.services.fakes import ACCOUNT, FakeExchange, a_fill, a_report, add_fake
 from tests.services.spoken import (
     TRADES,
     Reply,
@@ -273,7 +282,7 @@ async def test_a_stop_that_nobody_announced_is_seen_by_the_claim_itself(
     assert (told.http, told.code, told.status) == (400, code, "cancelled")
     assert (await look(exec_mcp, made))["reason"] == reason
     assert exec_mcp.faults.attempts == []
-    await assert_whole(exec_mcp)
+    await assert_whole(exec_mcp, but="I-10")
 
 
 async def test_confirms_racing_the_kill_switch_send_nothing_once_it_has_answered(exec_mcp):
@@ -318,6 +327,26 @@ async def test_a_token_bound_to_accounts_cannot_stop_the_others(exec_mcp):
         refused = Reply(await http.post("/api/v1/risk/kill-switch", json=body))
 
     assert refused.http == 403
+
+
+@pytest.mark.parametrize(("scope", "symbol"), [("global", None), ("symbol", "AAPL")])
+async def test_a_bound_token_stops_no_other_account_whoever_asks_for_it(exec_mcp, scope, symbol):
+    await exec_mcp.token("bound", "approve", accounts=["paper:main"])
+    desk = exec_mcp.backend.desk
+    (bound,) = await desk.database.read(lambda tx: tokens.of_principal(tx, "bound"))
+
+    with pytest.raises(Forbidden):
+        await risk.engage(
+            desk,
+            bound,
+            reason="a test",
+            scope=scope,
+            account=None,
+            symbol=symbol,
+            cancel_orders=False,
+        )
+
+    assert (await plan(exec_mcp)).http == 201
 
 
 async def test_only_the_planner_confirms(exec_mcp):
@@ -628,6 +657,18 @@ async def test_cancelling_an_order_on_its_way_sets_the_flag_and_waits(exec_mcp):
     assert (await funds(exec_mcp))["USD"] == ("100000", "2154")
 
 
+async def test_rejecting_an_order_on_its_way_gives_nothing_back(exec_mcp):
+    made = await plan(exec_mcp)
+    exec_mcp.faults.lose_request()
+    await confirm(exec_mcp, made)
+
+    refused = Reply(await exec_mcp.operator.post(f"{TRADES}/{made.trade_id}/reject"))
+
+    assert (refused.http, refused.status) == (400, "executing")
+    assert (await funds(exec_mcp))["USD"] == ("100000", "2154")
+    await assert_whole(exec_mcp)
+
+
 async def test_a_second_account_is_untouched_by_the_first(exec_mcp):
     await add_account(exec_mcp, "second")
 
@@ -648,3 +689,299 @@ async def test_a_day_order_is_not_sent_into_the_next_session(tmp_path):
         assert made["order_expires_at"] == "2026-05-26T16:00:00-04:00"
         assert (refused.http, refused.code, refused.status) == (400, "plan_changed", "pending")
         assert late.faults.attempts == []
+
+
+# --- what nobody may take away from the claim and from the gate ---
+
+
+async def held_up(stack, exchange: FakeExchange, made: Reply) -> asyncio.Task[Reply]:
+    """Return a confirm that has seen its plan pending, and now waits for the exchange's fees."""
+    asked = exchange.asked["fees"]
+    request = asyncio.create_task(confirm(stack, made))
+    await until(lambda: exchange.asked["fees"] > asked)
+    return request
+
+
+async def test_who_was_told_that_it_expired_never_sees_it_claimed(exec_mcp):
+    exchange = await add_fake(exec_mcp)
+    made = await plan(exec_mcp, account_id=ACCOUNT, symbol="BTC/USD", quantity=1)
+    exchange.slow = asyncio.Event()
+    request = await held_up(exec_mcp, exchange, made)
+
+    exec_mcp.clock.advance(60)
+    exchange.slow.set()
+    told = await request
+    exec_mcp.clock.advance(-1)
+    again = await confirm(exec_mcp, made)
+
+    assert [(r.code, r.status) for r in (told, again)] == [("trade_not_pending", "expired")] * 2
+    assert exchange.sent == []
+
+
+async def test_a_cancel_that_overtakes_a_confirm_is_what_it_is_told(exec_mcp):
+    exchange = await add_fake(exec_mcp)
+    made = await plan(exec_mcp, account_id=ACCOUNT, symbol="BTC/USD", quantity=1)
+    exchange.slow = asyncio.Event()
+    request = await held_up(exec_mcp, exchange, made)
+
+    await cancel(exec_mcp, made)
+    exchange.slow.set()
+    told = await request
+
+    assert (told.code, told.status) == ("trade_not_pending", "cancelled")
+    assert exchange.sent == []
+
+
+async def test_one_plan_among_more_due_ones_than_end_at_once_is_not_claimed(exec_mcp):
+    made = await plan(exec_mcp)
+    await change(
+        exec_mcp,
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)"
+        " INSERT INTO trades SELECT t.number + i, 'trd-' || substr('aaaaaaaaaaaaaaaa' || i, -20),"
+        f" {', '.join('t.' + name for name in await columns(exec_mcp))} FROM trades t, n",
+    )
+    await change(exec_mcp, "UPDATE trades SET expires_at = created_at WHERE id <> ?", made.trade_id)
+    desk = exec_mcp.backend.desk
+    agent = await desk.database.read(lambda tx: tokens.of_principal(tx, "agent")[0])
+    account = await desk.database.read(lambda tx: accounts.by_number(tx, 1))
+    exec_mcp.clock.advance(60)
+    facts = await planning.gather(desk, account, "AAPL", Side.BUY)
+
+    with pytest.raises(TradeNotPending):
+        await desk.database.write(
+            lambda tx: claim(tx, desk, agent, made.trade_id, facts, desk.clock())
+        )
+
+    assert (await row(exec_mcp, "SELECT COUNT(*) AS n FROM orders"))["n"] == 0
+
+
+async def columns(stack) -> list[str]:
+    """Return the columns of a trade after its number and its id."""
+    found = await stack.backend.desk.database.read(lambda tx: tx.rows("PRAGMA table_info(trades)"))
+    return [one["name"] for one in found if one["name"] not in ("number", "id")]
+
+
+async def test_each_term_of_a_plan_is_bound_by_its_hash(exec_mcp):
+    exchange = await add_fake(exec_mcp)
+    terms = {"order_type": "limit", "limit_price": "1000.00", "quantity": 1}
+    made = await plan(exec_mcp, account_id=ACCOUNT, symbol="BTC/USD", **terms)
+    other = {
+        "side": "sell",
+        "quantity": "0.9",
+        "limit_price": "999.99",
+        "price": "999.99",
+        "worst_price": "999.99",
+        "band_bps": "1",
+        "time_in_force": "ioc",
+    }
+
+    for name, value in other.items():
+        before = await row(exec_mcp, f"SELECT {name} AS was FROM trades")
+        await change(exec_mcp, f"UPDATE trades SET {name} = ?", value)
+        refused = await confirm(exec_mcp, made)
+        await change(exec_mcp, f"UPDATE trades SET {name} = ?", before["was"])
+
+        assert (name, refused.code) == (name, "plan_changed")
+        assert "the plan's terms" in refused["detail"], name
+    assert exchange.sent == []
+    assert (await confirm(exec_mcp, made)).http == 200
+
+
+async def test_a_fee_whose_asset_has_no_price_any_more_refuses_the_confirm(exec_mcp):
+    exchange = await add_fake(exec_mcp)
+    exchange.schedule = FeeSchedule(D("0.001"), D("0.001"), "BNB")
+    exchange.touches["BNB/USD"] = (D(500), D(500))
+    await change(
+        exec_mcp,
+        "INSERT INTO balances SELECT id, 'BNB', '1', '0', 1 FROM accounts WHERE exchange = 'fake'",
+    )
+    made = await plan(exec_mcp, account_id=ACCOUNT, symbol="BTC/USD", quantity=1)
+
+    del exchange.touches["BNB/USD"]
+    refused = await confirm(exec_mcp, made)
+
+    assert (refused.http, refused.code, refused.status) == (400, "plan_changed", "pending")
+    assert exchange.sent == []
+
+
+async def test_a_sale_leaves_its_band_downwards(exec_mcp):
+    exchange = await add_fake(exec_mcp)
+    made = await plan(exec_mcp, account_id=ACCOUNT, symbol="BTC/USD", side="sell", quantity=1)
+
+    exchange.touches["BTC/USD"] = (D("998.00"), D("998.01"))
+    outside = await confirm(exec_mcp, made)
+    exchange.touches["BTC/USD"] = (D("998.01"), D("998.02"))
+    inside = await confirm(exec_mcp, made)
+
+    assert (outside.code, outside.status) == ("price_moved", "pending")
+    assert inside.http == 200
+
+
+async def test_an_order_is_signed_and_stored_with_the_exchanges_time(exec_mcp):
+    exchange = await add_fake(exec_mcp)
+    exchange.clock = lambda: exec_mcp.clock() + timedelta(seconds=2)
+    made = await plan(exec_mcp, account_id=ACCOUNT, symbol="BTC/USD", quantity=1)
+
+    await confirm(exec_mcp, made)
+
+    stored = await row(exec_mcp, "SELECT sign_time, valid_until FROM orders")
+    (sent,) = exchange.sent
+    assert sent.sign_time == exchange.clock()
+    assert sent.valid_until == sent.sign_time + exchange.capabilities.validity
+    assert (stored["sign_time"], stored["valid_until"]) == (
+        to_row(sent.sign_time),
+        to_row(sent.valid_until),
+    )
+
+
+class Suspended(Hooked):
+    """A machine that slept after the claim's commit, while its wall clock was put back."""
+
+    async def write(self, body: Callable[[Any], Any]) -> Any:
+        result = await super().write(body)
+        if isinstance(result, Claimed):
+            return replace(result, elapsed_s=result.elapsed_s - 1.000001)
+        return result
+
+
+async def test_a_clock_that_was_put_back_does_not_open_the_gate_again(exec_mcp):
+    made = await plan(exec_mcp)
+    desk = exec_mcp.backend.desk
+    desk.database = Suspended(desk.database, lambda: exec_mcp.clock.advance(-1))
+
+    told = await confirm(exec_mcp, made)
+
+    assert (told.http, told["reason"]) == (503, "not_sent")
+    assert exec_mcp.faults.attempts == []
+
+
+async def test_the_journal_has_its_line_while_the_order_is_on_its_way(exec_mcp):
+    exchange = await add_fake(exec_mcp)
+    exchange.hang = asyncio.Event()
+    made = await plan(exec_mcp, account_id=ACCOUNT, symbol="BTC/USD", quantity=1)
+    request = asyncio.create_task(confirm(exec_mcp, made))
+    await until(lambda: exchange.sent)
+
+    lines = exec_mcp.backend.desk.journal.path.read_bytes()
+    exchange.hang.set()
+    await request
+
+    assert lines.count(made.trade_id.encode()) >= 1
+
+
+async def test_an_order_whose_journal_line_fails_after_the_claim_does_not_leave(exec_mcp):
+    made = await plan(exec_mcp)
+    desk = exec_mcp.backend.desk
+
+    def lose_the_journal() -> None:
+        desk.journal.close()
+        desk.journal.path = desk.journal.path.parent / "nowhere" / "sends.log"
+
+    desk.database = Hooked(desk.database, lose_the_journal)
+    told = await confirm(exec_mcp, made)
+
+    assert (told.http, told["reason"]) == (503, "not_sent")
+    assert exec_mcp.faults.attempts == []
+    assert (await funds(exec_mcp))["USD"] == ("100000", "0")
+    await assert_whole(exec_mcp)
+
+
+async def test_an_id_that_a_lost_answer_named_is_kept(exec_mcp):
+    exchange = await add_fake(exec_mcp)
+    exchange.answers = [OutcomeUnknown("timed out, look at x-77", order_id="x-77")]
+    made = await plan(exec_mcp, account_id=ACCOUNT, symbol="BTC/USD", quantity=1)
+
+    await confirm(exec_mcp, made)
+
+    assert (await look(exec_mcp, made))["order"]["exchange_order_id"] == "x-77"
+
+
+async def test_a_token_that_expired_while_its_request_is_on_the_way_claims_nothing(exec_mcp):
+    made = await plan(exec_mcp)
+    desk = exec_mcp.backend.desk
+    agent = await desk.database.read(lambda tx: tokens.of_principal(tx, "agent")[0])
+    await change(exec_mcp, "UPDATE tokens SET expires_at = ?", to_row(exec_mcp.clock()))
+
+    with pytest.raises(Unauthorised, match="expired"):
+        await execution.confirm(desk, agent, made.trade_id)
+
+    assert exec_mcp.faults.attempts == []
+
+
+# --- the kill switch ---
+
+
+async def test_engage_waits_for_the_order_that_is_being_sent(exec_mcp):
+    exchange = await add_fake(exec_mcp)
+    exchange.hang = asyncio.Event()
+    made = await plan(exec_mcp, account_id=ACCOUNT, symbol="BTC/USD", quantity=1)
+    request = asyncio.create_task(confirm(exec_mcp, made))
+    await until(lambda: exchange.sent)
+
+    engaged = asyncio.create_task(engage(exec_mcp, account_id=ACCOUNT, cancel_orders=False))
+    too_early, _ = await asyncio.wait({engaged}, timeout=0.1)
+    exchange.hang.set()
+    told = await engaged
+
+    assert too_early == set()
+    assert (told["in_flight"], (await request).status) == ([made.trade_id], "executed")
+
+
+async def test_every_kill_switch_over_an_order_stops_it_and_no_other_does(exec_mcp):
+    await add_fake(exec_mcp)
+    over = ["global", f"account:{ACCOUNT}", "symbol:BTC/USD", f"symbol:{ACCOUNT}:BTC/USD"]
+    beside = ["account:paper:main", "symbol:AAPL", "symbol:paper:main:BTC/USD"]
+    terms = {"account_id": ACCOUNT, "symbol": "BTC/USD", "quantity": 1}
+
+    async def planned_under(scope: str, engaged: int) -> Reply:
+        row = "INSERT INTO kill_switches VALUES (?, ?, 1, 'w', 'x', '')"
+        await change(exec_mcp, row, scope, engaged)
+        made = await plan(exec_mcp, **terms)
+        await change(exec_mcp, "DELETE FROM kill_switches")
+        return made
+
+    assert [(await planned_under(s, 1)).code for s in over] == ["kill_switch"] * 4
+    assert [(await planned_under(s, 1)).http for s in beside] == [201] * 3
+    assert (await planned_under("global", 0)).http == 201
+
+
+async def test_the_kill_switch_of_a_symbol_ends_its_plans_and_no_others(exec_mcp):
+    stopped, other = await plan(exec_mcp), await plan(exec_mcp, symbol="SPY")
+
+    engaged = await engage(exec_mcp, scope="symbol", account_id="paper:main", symbol="AAPL")
+
+    assert engaged["cancelled_trades"] == [stopped.trade_id]
+    assert (await look(exec_mcp, stopped))["reason"] == "kill_switch"
+    assert (await look(exec_mcp, other)).status == "pending"
+    told = await row(exec_mcp, "SELECT actor FROM audit WHERE event = 'kill_switch.engaged'")
+    assert told["actor"] == "agent"
+
+
+# --- what is shown, and what is written down ---
+
+
+async def test_what_is_free_is_shown_anew_when_a_plan_ends(exec_mcp):
+    made = await plan(exec_mcp)
+    before = (await exec_mcp.portfolio())["buying_power"]
+
+    await cancel(exec_mcp, made)
+
+    assert before == D("97846")
+    assert (await exec_mcp.portfolio())["buying_power"] == D(100_000)
+
+
+async def test_each_step_of_a_trade_stands_in_the_audit_by_its_name(exec_mcp):
+    executed, dropped, expired = [await plan(exec_mcp, quantity=n) for n in (1, 2, 3)]
+    await confirm(exec_mcp, executed)
+    await cancel(exec_mcp, dropped)
+    await exec_mcp.advance(60)
+
+    async def told(made: Reply) -> list[str]:
+        found = await exec_mcp.backend.desk.database.read(
+            lambda tx: tx.rows("SELECT event FROM audit WHERE trade_id = ?", (made.trade_id,))
+        )
+        return [one["event"] for one in found]
+
+    assert await told(executed) == ["trade.planned", "trade.claimed", "order.settled"]
+    assert await told(dropped) == ["trade.planned", "trade.cancelled"]
+    assert await told(expired) == ["trade.planned", "trade.expired"]

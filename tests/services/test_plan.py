@@ -1,12 +1,14 @@
 """Plan: what each check says, what is reserved, and whose plan it is."""
 
 import asyncio
+from datetime import datetime
 from decimal import Decimal
 
 import pytest
 
 from backend.domain.errors import OutcomeUnknown
 from backend.domain.ledger import FeeSchedule
+from backend.services import planning
 from backend.testing import stack
 from tests.services.fakes import ACCOUNT, add_fake
 from tests.services.spoken import (
@@ -575,3 +577,126 @@ async def test_another_tokens_plan_is_seen_by_the_account_and_looks_foreign_outs
     assert foreign.content == missing.content
     assert confirmed.http == 404
     assert (await look(exec_mcp, made)).status == "pending"
+
+
+# --- what nobody may take away from a plan and its approval ---
+
+
+async def test_an_account_that_is_stopped_while_a_plan_is_prepared_takes_none(exec_mcp):
+    exchange = await add_fake(exec_mcp)
+    exchange.slow = asyncio.Event()
+    terms = {"account_id": ACCOUNT, "symbol": "BTC/USD", "quantity": 1}
+    request = asyncio.create_task(plan(exec_mcp, **terms))
+    await until(lambda: exchange.asked["fees"])
+
+    await change(exec_mcp, "UPDATE accounts SET state = 'disabled' WHERE exchange = 'fake'")
+    exchange.slow.set()
+
+    assert (await request).code == "account_enabled"
+
+
+async def test_a_tokens_own_limit_binds_its_confirm_as_well(exec_mcp):
+    body = {"name": "slow", "scopes": ["trade"], "limits": {"max_orders_per_minute": "1"}}
+    made = (await exec_mcp.operator.post("/api/v1/tokens", json=body)).json()
+    async with exec_mcp.http_as(made["token"]) as http:
+        plans = [await plan(exec_mcp, http, quantity=1) for _ in range(2)]
+        told = [await confirm(exec_mcp, one, http) for one in plans]
+
+    assert [one.code for one in told] == [None, "max_orders_per_minute"]
+
+
+async def test_a_plan_is_not_counted_in_its_own_confirm(exec_mcp):
+    await add_account(exec_mcp, "narrow", limits={"max_pending_trades": "2"})
+    plans = [await plan(exec_mcp, account_id="paper:narrow", quantity=1) for _ in range(2)]
+
+    assert [(await confirm(exec_mcp, one)).http for one in plans] == [200, 200]
+
+
+async def test_the_same_order_on_another_account_is_no_twin(exec_mcp):
+    await add_account(exec_mcp, "second")
+    await plan(exec_mcp)
+
+    other = await plan(exec_mcp, account_id="paper:second")
+
+    assert finding(other, "duplicate_order")["status"] == "pass"
+
+
+@pytest.mark.parametrize(
+    ("moment", "day"),
+    [("2026-05-27T03:59:59+00:00", "2026-05-26"), ("2026-05-27T04:00:00+00:00", "2026-05-27")],
+)
+def test_a_days_notional_is_counted_by_the_eastern_day(moment, day):
+    assert planning.today(datetime.fromisoformat(moment)) == day
+
+
+async def in_bitcoin(stack, **limits: str) -> None:
+    """Add the fake account, whose own currency is BTC: 1000 USD and a band are 1.0015 BTC."""
+    await add_fake(stack, **limits)
+    await change(stack, "UPDATE accounts SET currency = 'BTC' WHERE exchange = 'fake'")
+
+
+@pytest.mark.parametrize(("threshold", "required"), [("1.0010", True), ("1.0020", False)])
+async def test_an_approval_counts_the_worst_price_in_the_accounts_currency(
+    exec_mcp, threshold, required
+):
+    await in_bitcoin(exec_mcp, approval_threshold=threshold)
+
+    made = await plan(exec_mcp, account_id=ACCOUNT, symbol="BTC/USD", quantity=1)
+
+    assert made["approval"]["required"] is required
+
+
+async def test_a_limit_counts_in_the_accounts_currency(exec_mcp):
+    await in_bitcoin(exec_mcp, max_order_notional="2")
+
+    made = await plan(exec_mcp, account_id=ACCOUNT, symbol="BTC/USD", quantity=1)
+    more = await plan(exec_mcp, account_id=ACCOUNT, symbol="BTC/USD", quantity=2)
+
+    assert (made.http, more.code) == (201, "max_order_notional")
+
+
+async def test_what_cannot_be_converted_needs_an_approval(exec_mcp):
+    await add_fake(exec_mcp, approval_threshold="1000000")
+    await change(exec_mcp, "UPDATE accounts SET currency = 'CHF' WHERE exchange = 'fake'")
+
+    made = await plan(exec_mcp, account_id=ACCOUNT, symbol="BTC/USD", quantity=1)
+
+    assert made["approval"]["required"] is True
+
+
+async def test_an_approval_does_not_count_what_others_trade(exec_mcp):
+    await add_account(exec_mcp, "watched", limits={"approval_threshold": "4092.60"})
+    other = await exec_mcp.token("other", "read", "trade")
+    async with exec_mcp.http_as(other) as http:
+        theirs = await plan(exec_mcp, http, account_id="paper:watched", quantity=19)
+        await confirm(exec_mcp, theirs, http)
+        await plan(exec_mcp, http, account_id="paper:watched", quantity=18)
+
+    mine = await plan(exec_mcp, account_id="paper:watched", quantity=19)
+
+    assert mine["approval"]["required"] is False
+
+
+async def test_nobody_approves_a_plan_of_his_own_or_one_that_needs_no_approval(exec_mcp):
+    await add_account(exec_mcp, "watched", limits={"approval_threshold": "0"})
+    free = await plan(exec_mcp)
+    own = await plan(exec_mcp, account_id="paper:watched")
+    await change(exec_mcp, "UPDATE trades SET principal = 'operator' WHERE id = ?", own.trade_id)
+
+    needless, himself = await approve(exec_mcp, free), await approve(exec_mcp, own)
+
+    assert (needless.http, needless.code) == (400, "approval_refused")
+    assert himself.http == 403
+    approved = await row(exec_mcp, "SELECT COUNT(approved_by) AS n FROM trades")
+    assert approved["n"] == 0
+
+
+async def test_an_approval_makes_no_plan_older_than_an_hour(tmp_path):
+    async with stack(tmp_path / "home", approval_ttl_s=3600) as opened:
+        await add_account(opened, "watched", limits={"approval_threshold": "0"})
+        made = await plan(opened, account_id="paper:watched")
+        await opened.advance(3590)
+
+        approved = await approve(opened, made)
+
+    assert approved["expires_in_s"] == 10

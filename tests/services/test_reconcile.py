@@ -9,6 +9,8 @@ import pytest
 
 from backend.domain.errors import ExchangeRejected, ExchangeUnavailable, OutcomeUnknown
 from backend.services import reconcile
+from backend.store import accounts
+from backend.testing import START
 from tests.services.fakes import (
     ACCOUNT,
     FakeExchange,
@@ -18,6 +20,7 @@ from tests.services.fakes import (
     fake_account,
     reconcile_fake,
 )
+from tests.services.meanwhile import Meanwhile
 from tests.services.spoken import (
     Reply,
     assert_whole,
@@ -549,3 +552,231 @@ async def test_a_stopped_account_takes_over_nothing_until_it_is_resumed(exec_mcp
     assert stopped == 0
     assert await adjustments(exec_mcp) == 1
     assert (await funds(exec_mcp, ACCOUNT))["USD"] == ("99995", "2000")
+
+
+# --- what nobody may take away from the evidence ---
+
+
+async def not_found(stack) -> int:
+    """Return how many "not found" count so far."""
+    return int((await row(stack, "SELECT not_found FROM orders"))["not_found"])
+
+
+async def look_at(stack, exchange: FakeExchange, asked_s: float, answered_s: float) -> None:
+    """Reconcile once; the exchange's clock tells these seconds after the start."""
+    times = iter([START + timedelta(seconds=s) for s in (asked_s, answered_s)])
+    exchange.clock = lambda: next(times)
+    await reconcile_fake(stack)
+
+
+async def test_a_question_that_was_asked_in_time_is_no_evidence_however_late_its_answer(exec_mcp):
+    exchange, _ = await lost(exec_mcp)
+
+    await look_at(exec_mcp, exchange, 33, 50)
+    in_time = await not_found(exec_mcp)
+    await look_at(exec_mcp, exchange, 33.1, 50)
+
+    assert (in_time, await not_found(exec_mcp)) == (0, 1)
+
+
+async def test_answers_are_spaced_from_when_the_one_before_came(exec_mcp):
+    exchange, _ = await lost(exec_mcp)
+
+    await look_at(exec_mcp, exchange, 34, 46)
+    await look_at(exec_mcp, exchange, 56.9, 57)
+    too_close = await not_found(exec_mcp)
+    await look_at(exec_mcp, exchange, 57, 58)
+
+    assert (too_close, await not_found(exec_mcp)) == (1, 2)
+
+
+async def test_absence_goes_by_the_exchanges_clock_and_not_by_ours(exec_mcp):
+    exchange, made = await lost(exec_mcp)
+    exchange.clock = lambda: START
+
+    await pass_by(exec_mcp, 34, 11, 11, 11)
+
+    assert (await state(exec_mcp, made), await not_found(exec_mcp)) == ("unknown", 0)
+
+
+@pytest.mark.parametrize(
+    ("client_order_id", "quantity", "expected"),
+    [("by hand", 2, "unknown"), ("by hand", 3, "absent"), (f"trd-{'a' * 20}", 2, "absent")],
+    ids=["the same order", "another quantity", "an order of ours"],
+)
+async def test_an_order_that_asks_for_the_same_under_another_id_blocks_the_verdict(
+    exec_mcp, client_order_id, quantity, expected
+):
+    exchange, made = await lost(exec_mcp)
+    report = a_report(client_order_id, "filled", exchange_order_id="x-9", quantity=D(quantity))
+    exchange.history = [report]
+
+    await pass_by(exec_mcp, 34, 11, 11)
+
+    assert await state(exec_mcp, made) == expected
+    stopped = (await fake_account(exec_mcp.backend.desk)).break_reason
+    assert ("could be this one" in (stopped or "")) is (expected == "unknown")
+
+
+@pytest.mark.parametrize(("before_s", "expected"), [(5, "unknown"), (5.1, "absent")])
+async def test_a_fill_that_seems_a_little_older_than_the_order_may_be_its_own(
+    exec_mcp, before_s, expected
+):
+    exchange, made = await lost(exec_mcp)
+    moment = START - timedelta(seconds=before_s)
+    strange = a_fill("2", fill_id="z-1", exchange_order_id="x-9", executed_at=moment)
+    exchange.account_fills = [strange]
+
+    await pass_by(exec_mcp, 34, 11, 11)
+
+    assert await state(exec_mcp, made) == expected
+
+
+async def test_a_fill_under_the_id_that_the_lost_answer_named_blocks_the_verdict(exec_mcp):
+    exchange = await add_fake(exec_mcp)
+    exchange.answers = [OutcomeUnknown("timed out", order_id="x-9")]
+    made = await plan(exec_mcp, account_id=ACCOUNT, symbol="BTC/USD", quantity=2)
+    await confirm(exec_mcp, made)
+    exchange.account_fills = [a_fill("2", fill_id="z-1", exchange_order_id="x-9")]
+
+    await pass_by(exec_mcp, 34, 11, 11)
+
+    assert await state(exec_mcp, made) == "unknown"
+    assert (await fake_account(exec_mcp.backend.desk)).break_reason
+
+
+async def test_an_absent_order_that_turns_up_filled_is_booked_with_an_incident(exec_mcp):
+    exchange, made = await lost(exec_mcp)
+    await pass_by(exec_mcp, 34, 11, 11)
+    exchange.told[made.trade_id] = a_report(made.trade_id, "filled", WHOLE)
+
+    await pass_by(exec_mcp, 1)
+
+    trade = await look(exec_mcp, made)
+    assert (trade.status, trade["filled_quantity"]) == ("executed", 2)
+    assert "filled after it had ended" in trade["incident"]
+    assert (await fake_account(exec_mcp.backend.desk)).break_reason
+
+
+async def test_an_order_of_our_form_without_a_row_quarantines_and_voids_what_waits(exec_mcp):
+    exchange = await add_fake(exec_mcp)
+    waiting = await plan(exec_mcp)
+    foreign = f"trd-{'a' * 20}"
+    exchange.told[foreign] = a_report(foreign, "open")
+
+    await pass_by(exec_mcp, 1)
+
+    assert (await look(exec_mcp, waiting))["reason"] == "quarantine"
+    assert (await plan(exec_mcp)).code == "quarantined"
+    assert (await row(exec_mcp, "SELECT COUNT(*) AS n FROM orders"))["n"] == 0
+    assert exchange.cancelled == []
+
+
+async def test_totals_are_not_compared_while_fills_are_missing(exec_mcp):
+    exchange, made = await resting(exec_mcp)
+    half = a_report(made.trade_id, "partially_filled", filled="0.5")  # Without its fill.
+    exchange.told[made.trade_id] = half
+    exchange.totals = {"USD": D(99_500), "BTC": D("10.5")}
+
+    await pass_by(exec_mcp, 1, 1, 1)
+
+    assert (await fake_account(exec_mcp.backend.desk)).break_reason is None
+    assert exchange.asked["balances"] == 0
+
+
+async def test_an_answer_that_is_older_than_a_posting_is_not_compared(exec_mcp):
+    exchange = await add_fake(exec_mcp)
+    desk = exec_mcp.backend.desk
+    account = await fake_account(desk)
+    exchange.totals["USD"] -= 1
+    desk.database = Meanwhile(
+        desk.database,
+        lambda: exchange.asked["balances"],
+        lambda tx: accounts.touch_postings(tx, account.number),
+    )
+
+    await pass_by(exec_mcp, 1)
+
+    assert exchange.asked["balances"] == 1
+    assert account.number not in desk.compared
+    assert (await row(exec_mcp, "SELECT COUNT(*) AS n FROM snapshots"))["n"] == 0
+
+
+async def test_between_two_looks_at_the_working_orders_no_totals_are_compared(exec_mcp):
+    exchange, _ = await resting(exec_mcp)
+    exchange.capabilities = replace(exchange.capabilities, poll_every=timedelta(seconds=30))
+    await pass_by(exec_mcp, 30)
+    before = exchange.asked["balances"]
+    await change(exec_mcp, "UPDATE accounts SET posted_at = '2030'")
+
+    await pass_by(exec_mcp, *[1] * 5)
+    between = exchange.asked["balances"]
+    await pass_by(exec_mcp, 30)
+
+    assert before == between < exchange.asked["balances"]
+
+
+async def test_the_first_look_after_a_start_compares_whatever_was_compared_before(exec_mcp):
+    exchange = await add_fake(exec_mcp)
+    await pass_by(exec_mcp, 1)
+    exec_mcp.backend.desk.compared.clear()  # As a start does, perhaps on an older copy.
+    exchange.totals["USD"] -= 1
+
+    await pass_by(exec_mcp, 1, 1)
+
+    assert (await fake_account(exec_mcp.backend.desk)).break_reason
+
+
+# --- settled by hand ---
+
+
+async def settle_by_hand(stack, made) -> Reply:
+    body = {"outcome": "absent", "reason": "looked"}
+    path = f"/api/v1/trading/trades/{made.trade_id}/settle"
+    return Reply(await stack.operator.post(path, json=body))
+
+
+async def test_an_order_that_the_exchange_knows_is_settled_as_it_says_and_not_by_hand(exec_mcp):
+    exchange, made = await lost(exec_mcp)
+    exec_mcp.clock.advance(34)
+    exchange.told[made.trade_id] = a_report(made.trade_id, "filled", WHOLE)
+
+    refused = await settle_by_hand(exec_mcp, made)
+
+    assert (refused.http, refused.code) == (400, "order_not_open")
+    assert (await look(exec_mcp, made)).status == "executed"
+
+
+@pytest.mark.parametrize("silent", [False, True], ids=["not found", "no answer"])
+async def test_an_order_that_may_still_be_taken_is_not_ended_by_hand(exec_mcp, silent):
+    exchange, made = await lost(exec_mcp)
+    if silent:
+        exchange.trouble = {"find": OutcomeUnknown("no answer")}
+    exec_mcp.clock.advance(33)
+
+    early = await settle_by_hand(exec_mcp, made)
+    exec_mcp.clock.advance(0.1)
+    settled = await settle_by_hand(exec_mcp, made)
+
+    assert (early.http, early.status) == (400, "executing")
+    assert (settled.http, settled["reason"]) == (200, "absent")
+
+
+async def test_by_hand_it_is_the_exchanges_clock_as_well_that_counts(exec_mcp):
+    exchange, made = await lost(exec_mcp)
+    exchange.clock = lambda: START
+    exec_mcp.clock.advance(34)
+
+    assert (await settle_by_hand(exec_mcp, made)).http == 400
+    assert await state(exec_mcp, made) == "unknown"
+
+
+async def test_an_order_that_is_known_is_not_ended_by_hand(exec_mcp):
+    _, made = await resting(exec_mcp)
+    exec_mcp.clock.advance(100)
+
+    refused = await settle_by_hand(exec_mcp, made)
+
+    assert (refused.http, refused.code, refused.status) == (400, "order_not_open", "working")
+    told = await row(exec_mcp, "SELECT COUNT(*) AS n FROM audit WHERE event LIKE '%by_hand'")
+    assert (told["n"], await state(exec_mcp, made)) == (0, "open")

@@ -10,6 +10,7 @@ import pytest
 from backend.domain.errors import ExchangeRejected, ExchangeUnavailable, OutcomeUnknown
 from backend.domain.order import Side
 from backend.services.execution import take_report
+from backend.store import accounts
 from tests.services.fakes import (
     ACCOUNT,
     a_fill,
@@ -113,6 +114,7 @@ async def test_a_fill_that_comes_before_the_reply_counts_whatever_the_reply(
         {"price": D("1001.01")},
         {"fee": D("1")},
         {"side": Side.SELL},
+        {"fee_currency": "BTC"},
     ],
     ids=lambda changed: next(iter(changed)),
 )
@@ -383,3 +385,112 @@ async def test_a_fee_in_base_lowers_the_position(exec_mcp):
     assert told["new_position"]["quantity"] == D("1.996")
     assert (await funds(exec_mcp, ACCOUNT))["BTC"] == ("11.996", "0")
     await assert_whole(exec_mcp)
+
+
+# --- what nobody may take away from it ---
+
+
+async def test_what_another_account_is_told_is_not_of_this_order(exec_mcp):
+    exchange = await add_fake(exec_mcp)
+    exchange.answers = [a_report("", "open")]
+    made = await planned(exec_mcp, **RESTING)
+    await confirm(exec_mcp, made)
+    desk = exec_mcp.backend.desk
+    paper = await desk.database.read(lambda tx: accounts.find(tx, "paper:main"))
+    assert paper is not None
+
+    news = a_report(made.trade_id, "filled", ONE, TWO)
+    await take_report(desk, paper, exchange, news, "stream")
+
+    assert (await look(exec_mcp, made))["order"]["state"] == "open"
+    assert await funds(exec_mcp) == {"USD": ("100000", "0")}
+
+
+async def test_an_order_of_which_a_part_is_told_is_waited_for(exec_mcp):
+    exchange = await add_fake(exec_mcp)
+    exchange.answers = [OutcomeUnknown("no answer")]
+    made = await planned(exec_mcp)
+    await confirm(exec_mcp, made)
+
+    await tell(exec_mcp, exchange, a_report(made.trade_id, "cancelled", ONE, quantity=D("0.5")))
+
+    assert (await look(exec_mcp, made))["order"]["state"] == "unknown"
+    assert (await incidents(exec_mcp), await stopped(exec_mcp)) == (0, None)
+
+
+async def test_what_was_told_to_be_filled_is_not_unsaid_by_a_later_word(exec_mcp):
+    exchange = await add_fake(exec_mcp)
+    exchange.answers = [a_report("", "partially_filled", filled="0.5")]
+    made = await planned(exec_mcp, **RESTING)
+    await confirm(exec_mcp, made)
+
+    await tell(exec_mcp, exchange, a_report(made.trade_id, "cancelled"))
+    before = await look(exec_mcp, made), (await funds(exec_mcp, ACCOUNT))["USD"]
+    await tell(exec_mcp, exchange, a_report(made.trade_id, "cancelled", ONE))
+
+    assert (before[0].status, before[1]) == ("working", ("100000", "2002"))
+    assert (await look(exec_mcp, made)).status == "executed"
+    assert (await funds(exec_mcp, ACCOUNT))["USD"] == ("99500", "0")
+
+
+async def test_an_order_with_fills_that_is_called_rejected_is_executed(exec_mcp):
+    exchange = await add_fake(exec_mcp)
+    exchange.answers = [a_report("", "partially_filled", ONE)]
+    made = await planned(exec_mcp, **RESTING)
+    await confirm(exec_mcp, made)
+
+    await tell(exec_mcp, exchange, a_report(made.trade_id, "rejected", filled="0.5"))
+
+    trade = await look(exec_mcp, made)
+    assert (trade.status, trade["order"]["state"]) == ("executed", "cancelled")
+    assert (await funds(exec_mcp, ACCOUNT))["USD"] == ("99500", "0")
+
+
+@pytest.mark.parametrize(
+    ("answer", "state"),
+    [(ExchangeRejected("no", "x"), "rejected"), (ExchangeUnavailable("away"), "not_sent")],
+    ids=["rejected", "not sent"],
+)
+async def test_an_order_that_lives_though_it_never_should_is_cancelled_with_one_incident(
+    exec_mcp, answer, state
+):
+    exchange = await add_fake(exec_mcp)
+    exchange.answers = [answer]
+    made = await planned(exec_mcp)
+    await confirm(exec_mcp, made)
+
+    for _ in range(2):
+        await tell(exec_mcp, exchange, a_report(made.trade_id, "open"))
+
+    trade = await look(exec_mcp, made)
+    assert exchange.cancelled == [made.trade_id] * 2
+    assert (trade["order"]["state"], trade["order"]["cancel_requested"]) == (state, True)
+    assert await incidents(exec_mcp) == 1
+    assert await stopped(exec_mcp)
+
+
+async def test_two_orders_may_each_have_a_fill_of_the_same_id(exec_mcp):
+    exchange = await add_fake(exec_mcp)
+    first, second = [await planned(exec_mcp) for _ in range(2)]
+    others = [replace(f, exchange_order_id="x-2") for f in (ONE, TWO)]
+    exchange.answers = [
+        a_report("", "filled", ONE, TWO),
+        a_report("", "filled", *others, exchange_order_id="x-2"),
+    ]
+
+    told = [await confirm(exec_mcp, made) for made in (first, second)]
+
+    assert [one.status for one in told] == ["executed"] * 2
+    assert (await funds(exec_mcp, ACCOUNT))["BTC"] == ("14", "0")
+    assert await incidents(exec_mcp) == 0
+
+
+@pytest.mark.parametrize(("price", "short"), [("48999.00", False), ("48999.01", True)])
+async def test_an_account_that_has_less_than_it_keeps_is_short(exec_mcp, price, short):
+    exchange = await add_fake(exec_mcp)
+    exchange.answers = [a_report("", "filled", a_fill("2", price))]
+    made, _ = await planned(exec_mcp), await planned(exec_mcp)  # The second keeps its 2002.
+
+    await confirm(exec_mcp, made)
+
+    assert ("short of USD" in str(await stopped(exec_mcp))) is short

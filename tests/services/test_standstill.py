@@ -6,8 +6,10 @@ import pytest
 
 from backend.domain.errors import ExchangeUnavailable
 from backend.services.keeper import Keeper
+from backend.store import accounts
 from backend.testing import stack
-from tests.services.fakes import add_fake, fake_account, reconcile_fake
+from tests.services.fakes import ACCOUNT, add_fake, fake_account, reconcile_fake
+from tests.services.meanwhile import Meanwhile
 from tests.services.spoken import assert_whole, change, confirm, funds, plan
 
 pytestmark = pytest.mark.anyio
@@ -15,17 +17,16 @@ RESUME = "/api/v1/accounts/paper:main/resume"
 ACCEPT = {"reason": "looked at both books", "accept_exchange": True}
 
 
-async def test_an_older_copy_of_the_books_stops_the_account_after_the_start(tmp_path):
+async def test_books_rolled_back_with_their_journal_stop_the_account_after_the_start(tmp_path):
     home = tmp_path / "home"
     async with stack(home) as before:
-        copy = tmp_path / "copy.db"
-        before.backend.desk.database.backup(copy)
+        await before.stop()
+        older = {name: (home / name).read_bytes() for name in ("exec-mcp.db", "sends.log")}
+        await before.start()
         await confirm(before, await plan(before))
         await before.stop()
-        for left in home.glob("exec-mcp.db*"):
-            left.unlink()
-        (home / "sends.log").unlink()  # Else the send journal tells before any balance does.
-        copy.rename(home / "exec-mcp.db")
+        for name, content in older.items():
+            (home / name).write_bytes(content)  # Into the same file, as a volume is rolled back.
 
         await before.start()
         await before.advance(6)
@@ -81,6 +82,23 @@ async def test_resume_does_not_count_a_fill_twice(exec_mcp):
     assert (refused.status_code, refused.json()["code"]) == (400, "account_in_use")
     assert (await funds(exec_mcp))["AAPL"][0] == "10"
     await assert_whole(exec_mcp)
+
+
+async def test_resume_posts_nothing_when_the_account_moved_since_the_question(exec_mcp):
+    exchange = await add_fake(exec_mcp)
+    exchange.totals["USD"] -= 10
+    desk = exec_mcp.backend.desk
+    number = (await fake_account(desk)).number
+    desk.database = Meanwhile(
+        desk.database,
+        lambda: exchange.asked["balances"],
+        lambda tx: accounts.touch_postings(tx, number),
+    )
+
+    refused = await exec_mcp.operator.post(f"/api/v1/accounts/{ACCOUNT}/resume", json=ACCEPT)
+
+    assert (refused.status_code, refused.json()["code"]) == (400, "account_in_use")
+    assert (await funds(exec_mcp, ACCOUNT))["USD"][0] == "100000"
 
 
 class Broken(Keeper):

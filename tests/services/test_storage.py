@@ -1,8 +1,11 @@
 """What the database promises: one writer, durable commits, and an audit nobody can edit."""
 
 import asyncio
+import resource
 import stat
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +16,7 @@ from backend.database import (
     has_wal_reset_bug,
     sqlite3,
 )
+from backend.disk import nearly_full
 from backend.domain.clock import to_row
 from backend.domain.errors import Refused
 from backend.domain.money import stored
@@ -262,6 +266,41 @@ async def test_a_damaged_file_refuses_reads_and_writes(tmp_path):
     database.close()
 
 
+async def test_after_a_commit_that_failed_nothing_more_is_written(opened):
+    database, _ = opened
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def body(tx):
+        tx.insert("meta", {"key": "x", "value": "1" * 500_000})
+        # The commit cannot write it all, and gets an I/O error.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (65_536, before[1]))
+
+    try:
+        with pytest.raises(Refused, match="commit failed"):
+            await database.write(body)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    assert database.failure
+    with pytest.raises(Refused, match="the database has failed"):
+        await database.write(lambda tx: tx.insert("meta", {"key": "y", "value": "1"}))
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a volume without room")
+def test_a_volume_without_room_is_said_to_be_nearly_full():
+    assert "nearly full" in (nearly_full([Path("/proc")]) or "")
+
+
+async def test_while_the_disk_ails_no_plan_is_made_and_none_is_confirmed(exec_mcp):
+    made = await plan(exec_mcp)
+    exec_mcp.backend.desk.journal.failure = "an I/O error"
+
+    refused = [await plan(exec_mcp), await confirm(exec_mcp, made)]
+
+    assert [(r.http, r.code) for r in refused] == [(400, "storage")] * 2
+    assert exec_mcp.faults.attempts == []
+
+
 # --- balances and holds ---
 
 
@@ -322,6 +361,37 @@ async def test_the_claim_is_one_guarded_update(exec_mcp, change_it, won):
     )
 
     assert claimed == [won, False]
+
+
+async def test_an_approval_is_one_guarded_update_of_what_was_shown(exec_mcp):
+    made = await plan(exec_mcp)
+    database = exec_mcp.backend.desk.database
+    shown = await database.read(lambda tx: trades.get(tx, made.trade_id))
+    until = shown.expires_at + timedelta(seconds=1)
+
+    async def approved(trade) -> bool:
+        done: bool = await database.write(lambda tx: trades.approve(tx, trade, "operator", until))
+        return done
+
+    other = await approved(replace(shown, plan_hash="of other terms"))
+    exec_mcp.clock.advance(60)
+    late = await approved(shown)
+    await change(exec_mcp, "UPDATE trades SET expires_at = '2030'")
+    first, second = await approved(shown), await approved(shown)
+
+    assert (other, late, first, second) == (False, False, True, False)
+
+
+async def test_what_comes_in_is_added_to_no_hold(exec_mcp):
+    made = await plan(exec_mcp)
+    database = exec_mcp.backend.desk.database
+
+    await database.write(lambda tx: ledger.post(tx, 1, made.trade_id, "f-1", {"USD": stored("5")}))
+
+    (hold,) = await database.read(lambda tx: ledger.holds(tx, made.trade_id))
+    free = await database.read(lambda tx: ledger.funds(tx, 1, "USD"))
+    assert (hold.posted, hold.remaining) == (stored("0"), stored("2154"))
+    assert (free.total, free.held) == (stored("100005"), stored("2154"))
 
 
 # --- the audit ---
@@ -388,3 +458,17 @@ async def test_a_row_added_with_a_hash_of_its_own_does_not_join_the_chain(exec_m
     count, found, _ = await exec_mcp.backend.desk.database.read(audit.first_break)
 
     assert found == f"row {count + 1} was changed"
+
+
+async def test_a_row_that_was_written_anew_hash_and_all_breaks_the_chain_after_it(exec_mcp):
+    await confirm(exec_mcp, await plan(exec_mcp))
+    await change(exec_mcp, "DROP TRIGGER audit_is_never_updated")
+    database = exec_mcp.backend.desk.database
+    third = await database.read(lambda tx: tx.row("SELECT * FROM audit WHERE seq = 3"))
+    forged = {**{name: third[name] for name in third.keys()}, "actor": "somebody else"}  # noqa: SIM118
+
+    rewrite = "UPDATE audit SET actor = ?, hash = ? WHERE seq = 3"
+    await change(exec_mcp, rewrite, forged["actor"], audit.row_hash(forged))
+
+    count, found, _ = await database.read(audit.first_break)
+    assert (count, found) == (3, "row 4 was changed")

@@ -182,6 +182,7 @@ def test_a_signal_ends_it_in_order_and_takes_the_announcement_away(
         "exec-mcp.db",
         "operator.token",
         "paper.db",
+        "sends.log",
         "vault.key",
     ]
 

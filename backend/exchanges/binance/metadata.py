@@ -52,12 +52,12 @@ def read_metadata(content: bytes, as_of: datetime) -> Metadata:
         made = (_instrument(row, whole) for row in rows)
         instruments = {found.symbol: found for found in made}
         currencies = _currencies(rows)
+        versions = sorted(found.version for found in instruments.values())
+        version = _version([versions, sorted((c.code, c.decimals) for c in currencies.values())])
     except _MALFORMED as error:
         raise ValueError(f"exchangeInfo is malformed ({type(error).__name__})") from None
     if not instruments:
         raise ValueError("exchangeInfo lists no instrument")
-    versions = sorted(found.version for found in instruments.values())
-    version = _version([versions, sorted((c.code, c.decimals) for c in currencies.values())])
     return Metadata(version, as_of, instruments, currencies)
 
 
@@ -101,7 +101,7 @@ def _account_counts(whole: Filters) -> tuple[int | None, int | None]:
 def _instrument(row: Mapping[str, Any], whole: Filters) -> Instrument:
     filters = {one["filterType"]: one for one in row["filters"]}
     filters.pop(_NOT_OURS, None)
-    base, quote = row["baseAsset"], row["quoteAsset"]
+    base, quote, code = (_text(row[name]) for name in ("baseAsset", "quoteAsset", "symbol"))
     tick, low, high = _prices(row, filters)
     step, least, most = _quantities(row, filters)
     min_notional, max_notional = _notionals(filters)
@@ -121,7 +121,7 @@ def _instrument(row: Mapping[str, Any], whole: Filters) -> Instrument:
         quantity_decimals=_decimals(step),
         session="continuous",
         version=_version({**row, "filters": filters}),
-        code=row["symbol"],
+        code=code,
         status=_status(row),
         min_price=low,
         max_price=high,
@@ -217,7 +217,15 @@ def _currencies(rows: list[Mapping[str, Any]]) -> dict[str, Currency]:
 def _given(rule: Mapping[str, Any], name: str) -> Decimal | None:
     """Return a filter's number; None where it is 0, which switches the rule off."""
     value = stored(rule.get(name, "0"))
+    if value < 0:
+        raise ValueError(f"{name} is below zero")
     return value or None
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("not a name")
+    return value
 
 
 def _count(filters: Filters, name: str, field: str) -> int | None:

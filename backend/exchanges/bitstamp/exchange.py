@@ -24,7 +24,14 @@ from backend.exchanges._budget import Purpose
 from backend.exchanges.bitstamp import answers, history, orders
 from backend.exchanges.bitstamp.answers import Refusal
 from backend.exchanges.bitstamp.endpoints import Door
-from backend.exchanges.bitstamp.fields import id_in, moment, number, optional_text, text
+from backend.exchanges.bitstamp.fields import (
+    id_in,
+    moment,
+    number,
+    optional_text,
+    text,
+    unsigned,
+)
 from backend.exchanges.bitstamp.orders import (
     Memory,
     Reply,
@@ -331,4 +338,4 @@ class BitstampExchange(Exchange):
 
 def _fees_of(row: Mapping[str, Any]) -> FeeSchedule:
     """Return fractions: the exchange tells percent."""
-    return FeeSchedule(maker=number(row["maker"]) / 100, taker=number(row["taker"]) / 100)
+    return FeeSchedule(maker=unsigned(row["maker"]) / 100, taker=unsigned(row["taker"]) / 100)

@@ -46,6 +46,14 @@ def number(value: object) -> Decimal:
     raise ValueError("not a number")
 
 
+def unsigned(value: object) -> Decimal:
+    """Return an amount or a price that cannot be below zero."""
+    found = number(value)
+    if found < 0:
+        raise ValueError("a number below zero")
+    return found
+
+
 def text(value: object) -> str:
     """Return an id or a name."""
     if isinstance(value, Decimal) and _is_whole(value):

@@ -11,7 +11,7 @@ from backend.domain.exact_json import dumps
 from backend.domain.instrument import Currency, Instrument, normalise_symbol
 from backend.domain.money import round_down
 from backend.exchanges import Metadata
-from backend.exchanges.bitstamp.fields import number, read_json, text
+from backend.exchanges.bitstamp.fields import number, read_json, text, unsigned
 from backend.prices.bitstamp import code_of
 
 # Spot markets name no largest quantity: this one is beyond any order, and a multiple of
@@ -92,7 +92,7 @@ def _instrument(row: Mapping[str, Any]) -> Instrument | None:
         step_size=step,
         min_quantity=_least(_optional(row, "minimum_order_amount"), step),
         max_quantity=NO_MAXIMUM if most is None else round_down(most, step),
-        min_notional=number(row["minimum_order_value"]),
+        min_notional=unsigned(row["minimum_order_value"]),
         max_notional=_optional(row, "maximum_order_value"),
         price_decimals=price_decimals,
         quantity_decimals=base_decimals,

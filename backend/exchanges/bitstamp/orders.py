@@ -31,6 +31,7 @@ from backend.exchanges.bitstamp.fields import (
     rows,
     side,
     text,
+    unsigned,
 )
 
 Reply = Row
@@ -178,7 +179,8 @@ def looked_up(reply: Reply, client_order_id: str) -> OrderReport:
         _fill(row, text(row["tid"]), order_id, name, symbol, which)
         for row in rows(reply["transactions"])
     ]
-    filled, left = sum((f.quantity for f in fills), ZERO), number(reply["amount_remaining"])
+    fills = [fill for fill in fills if fill.quantity]
+    filled, left = sum((f.quantity for f in fills), ZERO), unsigned(reply["amount_remaining"])
     return OrderReport(
         name,
         order_id,
@@ -206,9 +208,11 @@ def _reason(status: str, left: Decimal) -> str:
 
 def open_row(row: Reply) -> OrderReport:
     """Return one row of `open_orders`; its `amount` is what is left."""
-    left = number(row["amount"])
-    quantity = number(row.get("amount_at_create", row["amount"]))
+    left = unsigned(row["amount"])
+    quantity = unsigned(row.get("amount_at_create", row["amount"]))
     filled = quantity - left
+    if filled < 0:
+        raise ValueError("more is left than was ordered")
     return OrderReport(
         optional_text(row.get("client_order_id")),
         text(row["id"]),
@@ -225,6 +229,8 @@ def trade_row(row: Reply, symbol: str, names: Mapping[str, str]) -> Fill | None:
     if text(row["type"]) != _TRADE or row.get("order_id") is None:
         return None
     bought = number(row[_base(symbol)])
+    if not bought:
+        return None
     which = Side.BUY if bought > 0 else Side.SELL
     order_id = text(row["order_id"])
     base, quote = symbol.lower().split("/")
@@ -243,7 +249,7 @@ def _fill(
         symbol=symbol,
         side=which,
         quantity=abs(number(row[_base(symbol)])),
-        price=number(row["price"]),
+        price=unsigned(row["price"]),
         fee=abs(number(row["fee"])),
         fee_currency=quote_of(symbol),
         liquidity=LIQUIDITY,

@@ -10,7 +10,14 @@ from decimal import Decimal
 
 from backend.domain.money import ZERO
 from backend.domain.order import Fill, OrderReport, OrderState, Side
-from backend.exchanges.bitstamp.fields import micro_moment, number, optional_text, side, text
+from backend.exchanges.bitstamp.fields import (
+    micro_moment,
+    number,
+    optional_text,
+    side,
+    text,
+    unsigned,
+)
 from backend.exchanges.bitstamp.orders import (
     LIQUIDITY,
     Memory,
@@ -88,7 +95,7 @@ class Tracker:
         tracked.client_order_id, tracked.last_seen = name, at
         if name:
             remember(self._memory.names, order_id, name)
-        quantity, left = number(data["amount_at_create"]), number(data["amount_str"])
+        quantity, left = unsigned(data["amount_at_create"]), unsigned(data["amount_str"])
         if quantity:
             tracked.quantity = quantity
             tracked.filled = max(tracked.filled, quantity - left)
@@ -106,19 +113,21 @@ class Tracker:
         tracked = self.orders.get(order_id)
         if tracked is None:
             return None
-        tracked.fills[fill_id] = Fill(
+        fill = Fill(
             exchange_order_id=order_id,
             exchange_fill_id=fill_id,
             client_order_id=tracked.client_order_id or None,
             symbol=symbol,
             side=side(data["side"]),
-            quantity=number(data["amount"]),
-            price=number(data["price"]),
+            quantity=unsigned(data["amount"]),
+            price=unsigned(data["price"]),
             fee=abs(number(data["fee"])),
             fee_currency=quote_of(symbol),
             liquidity=LIQUIDITY,
             executed_at=micro_moment(data["microtimestamp"]),
         )
+        if fill.quantity:
+            tracked.fills[fill_id] = fill
         return tracked
 
 

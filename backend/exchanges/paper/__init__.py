@@ -7,8 +7,8 @@ real one would. The rules stand in `kb/exchanges/paper.md`.
 from collections.abc import Callable, Container, Mapping
 from decimal import Decimal
 
-from backend.database import Database, Transaction, choose_durability
-from backend.domain.errors import NotFound, Refused
+from backend.database import Database, Transaction, choose_durability, sqlite3
+from backend.domain.errors import ExchangeUnavailable, NotFound, Refused
 from backend.exchanges import AccountKey, Context
 from backend.exchanges.paper import book
 from backend.exchanges.paper.exchange import CAPABILITIES, PaperExchange
@@ -39,7 +39,8 @@ async def connect(account: AccountKey, context: Context) -> PaperExchange:
         NotFound: the paper exchange has no such account.
         ValueError: a setting is unknown or out of range; there is no such exchange to
             mirror, or it does not deal in the currency of an account that never traded.
-        ExchangeUnavailable: nothing is known yet of the exchange to mirror.
+        ExchangeUnavailable: nothing is known yet of the exchange to mirror; the book cannot be
+            opened now.
     """
     ground = ground_of(account, context)
     dealt_in = ground.metadata().currencies
@@ -50,10 +51,14 @@ async def connect(account: AccountKey, context: Context) -> PaperExchange:
         if ground.settings.mirror and not book.has_traded(transaction, account.identifier):
             _require_currency(account, dealt_in)
 
-    database = _open(context)
+    try:
+        database = _open(context)
+    # Newer than this program, damaged, locked for long, or the disk fails.
+    except (RuntimeError, sqlite3.OperationalError) as error:
+        raise ExchangeUnavailable(f"the paper exchange has no book: {error}") from error
     try:
         await database.read(body)
-    except (NotFound, ValueError):
+    except BaseException:
         database.close()
         raise
     return PaperExchange(account, ground, context, database)

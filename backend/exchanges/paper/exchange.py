@@ -111,12 +111,17 @@ class PaperExchange(Exchange):
         return await self._ground.reference_price(symbol)
 
     async def now(self) -> datetime:
-        """Return the exchange's clock, which is ours."""
-        return self._clock()
+        """Return the exchange's clock, which is ours, and store it.
+
+        So no order comes in whose validity had ended by a time that was told.
+        """
+        with _answers(self._database):
+            return await self._database.write(lambda transaction: transaction.now)
 
     async def prepare(self) -> datetime:
-        """Return the exchange's clock: there is nothing to make ready."""
-        return self._clock()
+        """Return the exchange's clock, unless its book has failed."""
+        with _answers(self._database):
+            return self._clock()
 
     async def submit(self, order: Order) -> OrderReport:
         """Take one order into the book, or refuse it.
@@ -168,7 +173,7 @@ class PaperExchange(Exchange):
         """Return the order with all its fills, or None. The look-up is authoritative.
 
         None is said under the write lock: no submit is between its look at the clock
-        and its commit, and one that comes later sees at least this moment's time.
+        and its commit.
         """
 
         def body(transaction: Transaction) -> OrderReport | None:
@@ -229,7 +234,9 @@ class PaperExchange(Exchange):
                 seen = found[-1].sequence
                 continue
             with suppress(TimeoutError):
-                await asyncio.wait_for(changed.wait(), _STREAM_PAUSE_S)
+                # Before Python 3.12 `wait_for` swallows a cancel that comes as it ends.
+                async with asyncio.timeout(_STREAM_PAUSE_S):
+                    await changed.wait()
                 await asyncio.sleep(_STREAM_BATCH_S)
 
     async def close(self) -> None:
@@ -373,7 +380,12 @@ class PaperExchange(Exchange):
 
 @contextmanager
 def _answers(database: Database) -> Iterator[None]:
-    """Turn trouble with the book into what a caller of an exchange understands."""
+    """Turn trouble with the book into what a caller of an exchange understands.
+
+    A book that failed says nothing more: what it shows may not be on the disk.
+    """
+    if database.failure:
+        raise ExchangeUnavailable(f"the paper book has failed: {database.failure}")
     try:
         yield
     except Refused as error:

@@ -27,7 +27,8 @@ class StreamServer(SocketServer):
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
-        self._listeners: set[Listener] = set()
+        # In the order in which they came: a set's would differ from run to run.
+        self._listeners: dict[Listener, None] = {}
         self._printed: defaultdict[str, int] = defaultdict(int)
         self._touch: dict[str, tuple[Any, ...]] = {}
         self._depth: dict[str, tuple[int, Levels]] = {}
@@ -43,11 +44,11 @@ class StreamServer(SocketServer):
     async def converse(self, connection: ServerConnection) -> None:
         target = connection.request.path if connection.request else "/ws"
         listener = Listener(Socket(connection, self._now()), self, target)
-        self._listeners.add(listener)
+        self._listeners[listener] = None
         try:
             await listener.socket.run(listener.receive)
         finally:
-            self._listeners.discard(listener)
+            self._listeners.pop(listener, None)
 
     def now(self) -> int:
         return self._now()

@@ -27,7 +27,8 @@ class ApiServer(SocketServer):
     def __init__(self, world: World, gateway: Gateway) -> None:
         super().__init__(world)
         self._gateway = gateway
-        self._conversations: set[Conversation] = set()
+        # In the order in which they came: a set's would differ from run to run.
+        self._conversations: dict[Conversation, None] = {}
         world.engine.publish = self.publish
 
     def serves(self, path: str) -> bool:
@@ -44,11 +45,11 @@ class ApiServer(SocketServer):
         quiet = query.get("returnRateLimits") == ["false"]
         socket = Socket(connection, world.now())
         conversation = Conversation(socket, world, self._gateway, quiet)
-        self._conversations.add(conversation)
+        self._conversations[conversation] = None
         try:
             await socket.run(conversation.receive)
         finally:
-            self._conversations.discard(conversation)
+            self._conversations.pop(conversation, None)
 
     def publish(self, uid: int, event: dict[str, Any]) -> None:
         """Send one user event, bent by the scripted stream faults, to all its subscriptions."""

@@ -1,0 +1,8 @@
+"""`python -m tests.properties --soak [--count N] [--only WORDS]`."""
+
+import sys
+
+from tests.properties.running import soak
+
+if __name__ == "__main__":
+    sys.exit(soak("properties", __file__))
