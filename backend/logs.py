@@ -4,6 +4,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
 from typing import Any, TextIO, cast
 
 import structlog
@@ -76,13 +77,20 @@ def _text(value: Any) -> str:
 
 
 class _StandardError:
-    """Standard error as it is when a line is written: a host program may replace it."""
+    """Standard error as it is when a line is written: a host program may replace it.
+
+    A line that cannot be written (a full disk, a closed pipe) is lost, and nothing else: it
+    may stand between a claim and its order.
+    """
 
     def write(self, text: str) -> int:
-        return sys.stderr.write(text)
+        with suppress(OSError, ValueError):
+            sys.stderr.write(text)
+        return len(text)
 
     def flush(self) -> None:
-        sys.stderr.flush()
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
 
 
 def configure(level: str) -> None:

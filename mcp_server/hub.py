@@ -9,15 +9,15 @@ goes on with the others; nothing is left out or told twice. Of a price only the 
 """
 
 import asyncio
+import json
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
-from mcp_server.backend_client import AnswerLost, BackendClient, NotReached
-
-Event: TypeAlias = Mapping[str, Any]
+from mcp_server.backend_client import AnswerLost, BackendClient, NotReached, Reply
 
 # What the backend takes in one poll; an account's trades are one subject.
 MOST_URIS = 200
@@ -28,11 +28,28 @@ _WAIT_S = 20
 _BACK_OFF_S = (0.05, 5.0)
 # Between two polls that brought nothing but prices: newer ones replace them meanwhile.
 _PACE_S = 0.005
+# Where all that is followed is gone: an account was deleted, say.
+_GONE_S = 1.0
 _ENDED = frozenset({401, 403})
 
 
 class Unheard(Exception):
     """The backend could not be asked now: nothing was subscribed to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happened to one subject.
+
+    Attributes:
+        told: `event_id`, `event`, `at` and `data`; numbers are doubles.
+        text: the same as JSON; every digit is there.
+    """
+
+    uri: str
+    event_id: str
+    told: Mapping[str, Any]
+    text: str
 
 
 class Follower:
@@ -45,13 +62,14 @@ class Follower:
     def __init__(self) -> None:
         self.over = False
         self.told: dict[str, int | str] = {}
+        self._send: Callable[[Event], None] | None = None
         self._waiting: OrderedDict[int | str, Event] = OrderedDict()
         self._number = 0
         self._news = asyncio.Event()
 
     def offer(self, event: Event) -> None:
         """Queue an event of a subject that it follows, unless it has been told."""
-        uri, event_id = event["uri"], event["event_id"]
+        uri, event_id = event.uri, event.event_id
         before = self.told.get(uri)
         if before is None or self.over:
             return
@@ -63,6 +81,12 @@ class Follower:
             self.told[uri] = int(event_id)
             self._number += 1
             self._put(self._number, event)
+
+    def send_to(self, send: Callable[[Event], None]) -> None:
+        """Hand over what waits, and from now on each event at once."""
+        self._send = send
+        while self._waiting:
+            send(self._waiting.popitem(last=False)[1])
 
     def end(self) -> None:
         """Let it be told what waits, and then no more."""
@@ -79,6 +103,9 @@ class Follower:
         return self._waiting.popitem(last=False)[1]
 
     def _put(self, key: int | str, event: Event) -> None:
+        if self._send is not None:
+            self._send(event)
+            return
         self._waiting[key] = event
         if len(self._waiting) > _MOST_WAITING:
             self.end()  # It comes back and is told what it missed.
@@ -120,6 +147,7 @@ class Hub:
         self._generation = 0
         self._joining = 0
         self._pause_s = _BACK_OFF_S[0]
+        self._added = asyncio.Event()
         self._call: asyncio.Task[Page] | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -192,6 +220,7 @@ class Hub:
             self._cursor = f"{self._seq()}.{cursor.partition('.')[2]}"
         if new:
             self._generation += 1
+            self._added.set()
             if self._call is not None:
                 self._call.cancel()
         if self._task is None:
@@ -210,7 +239,7 @@ class Hub:
                 if page is not None:
                     self._cursor = page.cursor
                     for event in page.events:
-                        for follower in tuple(self._followers.get(event["uri"], ())):
+                        for follower in tuple(self._followers.get(event.uri, ())):
                             follower.offer(event)
         except _TokenEnded:
             self._task = None
@@ -234,12 +263,21 @@ class Hub:
             raise
         except Unheard:
             self._pause_s = min(self._pause_s * 2, _BACK_OFF_S[1])
-            await asyncio.sleep(self._pause_s)
+            await self._wait(self._pause_s)
             return None
         self._pause_s = _BACK_OFF_S[0]
-        if all(is_price(event["uri"]) for event in page.events):
-            await asyncio.sleep(max(0.0, began + _PACE_S - time.monotonic()))
+        if all(is_price(event.uri) for event in page.events):
+            pace_s = _PACE_S if page.uris else _GONE_S
+            await self._wait(began + pace_s - time.monotonic())
         return page if generation == self._generation else None
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait, unless more is to be followed."""
+        self._added.clear()
+        if seconds > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._added.wait()
 
     async def _asked(self, uris: Sequence[str], after: str | None, wait_s: int = 0) -> Page:
         params = {"uris": ",".join(uris), "after": after, "wait_s": wait_s, "limit": 500}
@@ -251,7 +289,7 @@ class Hub:
             raise _TokenEnded("the token was revoked or has expired")
         if reply.status != 200 or reply.data is None:
             raise Unheard(f"the backend answered {reply.status}")
-        return Page(reply.data["events"], frozenset(reply.data["uris"]), reply.data["cursor"])
+        return Page(list(_events(reply)), frozenset(reply.data["uris"]), reply.data["cursor"])
 
     def _end_all(self) -> None:
         for follower in {one for each in self._followers.values() for one in each}:
@@ -273,6 +311,25 @@ def _nothing() -> None:
 
 class _TokenEnded(Unheard):
     """The backend lets this token in no more."""
+
+
+def _events(reply: Reply) -> Iterator[Event]:
+    """Yield the events of an answer, with the digits that it has: `events` comes first."""
+    decode, place = json.JSONDecoder().raw_decode, reply.text.index("[") + 1
+    while reply.text[place] == "{":
+        event, end = decode(reply.text, place)
+        data = data_of(reply.text[place:end])
+        told = {name: event[name] for name in ("event_id", "event", "at", "data")}
+        head = json.dumps({**told, "data": None}, separators=(",", ":")).removesuffix("null}")
+        yield Event(event["uri"], event["event_id"], told, f"{head}{data}}}")
+        place = end + (reply.text[end] == ",")
+
+
+def data_of(text: str) -> str:
+    """Return the text of the first `data` in an answer, as it came."""
+    after = text.partition('"data":')[2]
+    _, end = json.JSONDecoder().raw_decode(after)
+    return after[:end]
 
 
 def _may_be_ours(uri: str) -> bool:

@@ -1,6 +1,5 @@
 """What can be read and followed: a trade, an account's orders, a price; as the tools tell it."""
 
-import json
 import logging
 from typing import Any
 
@@ -9,6 +8,7 @@ from fastmcp.exceptions import ResourceError
 from fastmcp.resources import ResourceTemplate
 
 from mcp_server.backend_client import AnswerLost, BackendClient, NotReached, Reply, segment
+from mcp_server.hub import data_of
 
 _FIRST_PRICE_S = 5
 _NOT_THERE = "no such thing, or not yours"
@@ -62,6 +62,4 @@ def _only_data(reply: Reply) -> str:
         raise ResourceError(_NOT_THERE, log_level=logging.DEBUG)
     if not reply.data["events"]:
         raise ResourceError("there is no price now; ask again", log_level=logging.DEBUG)
-    after = reply.text.partition('"data":')[2]
-    _, end = json.JSONDecoder().raw_decode(after)
-    return after[:end]
+    return data_of(reply.text)

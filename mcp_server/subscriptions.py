@@ -7,6 +7,7 @@ honoured. What was missed is told to whoever names its last event in the request
 
 import asyncio
 import hashlib
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -30,13 +31,15 @@ from mcp_types import (
 )
 
 from mcp_server.backend_client import BackendClient
-from mcp_server.hub import Event, Follower, Hub, Unheard
+from mcp_server.hub import Event, Follower, Hub, Unheard, is_price
+from mcp_server.transport.direct import Direct, direct
 
 EVENT = "exec-mcp/event"
 RESUME = "exec-mcp/resume"
 # JSON-RPC leaves this number to us; `data.code` says more.
 _UNREACHABLE = -32000
 _UPDATED = "notifications/resources/updated"
+_json = json.JSONEncoder().encode
 
 Context: TypeAlias = ServerRequestContext[Any, Any]
 Key: TypeAlias = bytes
@@ -153,13 +156,20 @@ async def _joined(
 
 
 async def _tell(follower: Follower, notify: Notify, meta: Mapping[str, Any]) -> None:
+    """Tell a follower's events until the end; where the transport takes text, at once."""
+    put = direct.get()
+    if put is not None:
+        follower.send_to(partial(_put_text, put, meta))
     while (event := await follower.next()) is not None:
-        await notify(_UPDATED, _update(event, meta))
+        await notify(_UPDATED, {"uri": event.uri, "_meta": {**meta, EVENT: event.told}})
 
 
-def _update(event: Event, meta: Mapping[str, Any]) -> dict[str, Any]:
-    told = {name: event[name] for name in ("event_id", "event", "at", "data")}
-    return {"uri": event["uri"], "_meta": {**meta, EVENT: told}}
+def _put_text(put: Direct, meta: Mapping[str, Any], event: Event) -> None:
+    members = "".join(f"{_json(name)}:{_json(value)}," for name, value in meta.items())
+    params = f'"uri":{_json(event.uri)},"_meta":{{{members}"{EVENT}":{event.text}}}'
+    text = f'{{"jsonrpc":"2.0","method":"{_UPDATED}","params":{{{params}}}}}'
+    key = f"{event.uri} {meta.get(SUBSCRIPTION_ID_META_KEY)}" if is_price(event.uri) else None
+    put(text, key)
 
 
 def _resume(params: Any) -> dict[str, str]:

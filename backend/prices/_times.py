@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -58,6 +59,9 @@ async def each_second(
     quote: Callable[[], Awaitable[Quote | None]], clock: Clock
 ) -> AsyncGenerator[Quote, None]:
     """Yield the quote at each new second of the clock, until there is none."""
+    never = asyncio.Event()
     while (now := await quote()) is not None:
         yield now
-        await asyncio.sleep((1_000_000 - clock().microsecond) / 1_000_000)
+        with suppress(TimeoutError):
+            async with asyncio.timeout((1_000_000 - clock().microsecond) / 1_000_000):
+                await never.wait()

@@ -84,7 +84,7 @@ class Events:
         await self.feeds.close()
 
     async def poll(self, caller: Token, asked: Asked) -> dict[str, Any]:
-        """Return the events after a position, waiting for the first one.
+        """Return the events after a position, waiting for the first one if one can come.
 
         Returns:
             `events`, oldest first, then prices; the `uris` that the caller may see, and
@@ -108,7 +108,8 @@ class Events:
                 woken.clear()
                 look = await self._look(caller, asked, followed, position)
                 left = deadline - _now_s()
-                if look.events or look.is_behind or left <= 0 or self._closing:
+                done = look.events or look.is_behind or not look.uris or left <= 0
+                if done or self._closing:
                     return look.answer(self._name)
                 position = look.position
                 with suppress(TimeoutError):

@@ -79,6 +79,7 @@ class Feed(Bell):
         self._clock = clock
         self._next_version = next_version
         self._patience = patience
+        self._over = asyncio.Event()
         self._heard_s = self._used_s = _now_s()
 
     def touch(self) -> None:
@@ -97,6 +98,7 @@ class Feed(Bell):
                 if _now_s() - self._heard_s >= self._patience.silent_s:
                     await self._ask()
         finally:
+            self._over.set()
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
 
@@ -109,7 +111,9 @@ class Feed(Bell):
                 async for quote in ticks:
                     self._take(quote)
         while True:  # It cannot be watched, or not this book.
-            await asyncio.sleep(self._patience.ask_every_s)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._patience.ask_every_s):
+                    await self._over.wait()
             quote_now = await self._source.ask()
             if quote_now is not None and self._is_fresh(quote_now):
                 self._take(quote_now)

@@ -42,6 +42,7 @@ from mcp_types import (
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
+from mcp_server.transport.direct import direct
 from mcp_server.transport.door import Bucket, Door, Limits, Refusal
 from mcp_server.transport.frames import BUSY, SUBPROTOCOL, Close, NotAMessage, parse, text_of
 from mcp_server.transport.outbox import Outbox
@@ -115,6 +116,7 @@ class Connection:
     async def serve(self) -> None:
         """Serve until either side ends the connection."""
         reset = auth_context_var.set(AuthenticatedUser(self._access))
+        reset_direct = direct.set(self.put_text)
         try:
             async with anyio.create_task_group() as group:
                 for work in (self._write, self._watch_token, self._watch_stop, self._run):
@@ -123,6 +125,7 @@ class Connection:
                 group.cancel_scope.cancel()
         finally:
             auth_context_var.reset(reset)
+            direct.reset(reset_direct)
             await self._say_goodbye()
 
     def end(self, code: Close, reason: str) -> None:
@@ -152,7 +155,7 @@ class Connection:
 
     async def _watch_token(self) -> None:
         """End the connection soon after its token does."""
-        while True:
+        while not self._over.is_set():
             with anyio.move_on_after(self._limits.recheck_s):
                 await self._over.wait()
             if await self._door.verifier.verify_token(self._access.token) is None:
@@ -270,7 +273,11 @@ class Connection:
         told = message.message
         if isinstance(told, JSONRPCResponse | JSONRPCError) and told.id is not None:
             self._settled(str(told.id))
-        self._outbox.put(text_of(message), _replaces(told))
+        self.put_text(text_of(message), _replaces(told))
+
+    def put_text(self, text: str, key: str | None) -> None:
+        """Queue a frame; a newer one of the same key replaces it while it waits."""
+        self._outbox.put(text, key)
         if self._outbox.overflowed:
             self.end(Close.TOO_SLOW, "you do not read what is sent; connect again")
 

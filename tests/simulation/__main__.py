@@ -11,7 +11,7 @@ from tests.simulation import edges
 from tests.simulation.broken import BROKEN, first_caught
 from tests.simulation.campaign import Total, run_many, show
 from tests.simulation.run import run
-from tests.simulation.seeds import KEPT
+from tests.simulation.seeds import FINDERS
 from tests.soak.figures import Figure, tell
 
 SOAK = 100_000
@@ -24,15 +24,20 @@ def main() -> int:
     options = _options()
     if options.seed is not None:
         return _replay(options.seed, options.quiet)
+    if options.seeds is not None:
+        return max((_replay(seed, quiet=True) for seed in options.seeds), default=0)
     if options.broken is not None:
-        return _break(options.broken or sorted(BROKEN), options.first, options.count or 1000)
+        first, count = options.first, options.count or 1000
+        return _break([(name, first, count) for name in options.broken or sorted(BROKEN)])
+    if options.finders:
+        return _break([(name, seed, 1) for name, seed in FINDERS.items()])
     return _many(options)
 
 
-def _break(names: list[str], first: int, count: int) -> int:
+def _break(tries: list[tuple[str, int, int]]) -> int:
     """Say which seed finds each broken product out; 1 where none does."""
     missed = 0
-    for name in names:
+    for name, first, count in tries:
         found = first_caught(name, first, count)
         missed += found is None
         told = "NOT caught" if found is None else f"seed {found.seed}: {found.violations[0][:200]}"
@@ -49,8 +54,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--soak", action="store_true", help="print the campaign's figures")
-    parser.add_argument("--kept", action="store_true", help="play the kept seeds as well")
+    parser.add_argument("--seeds", nargs="*", type=int, help="play these, without their traces")
     parser.add_argument("--broken", nargs="*", help="let broken products be found out, by name")
+    parser.add_argument("--finders", action="store_true", help="the same, by the seeds known to")
     return parser.parse_args()
 
 
@@ -67,16 +73,10 @@ def _replay(seed: int, quiet: bool) -> int:
 def _many(options: argparse.Namespace) -> int:
     count = options.count if options.count is not None else (SOAK if options.soak else 300)
     started, total, shown = time.monotonic(), Total(), 0.0
-    if options.kept:
-        for seed in KEPT:
-            total.take(run(seed))
-    for so_far in run_many(options.first, count, options.workers):
-        whole = so_far
+    for total in run_many(options.first, count, options.workers):
         if time.monotonic() - shown > 5:
-            show(whole, started)
+            show(total, started)
             shown = time.monotonic()
-        told = whole
-    total.add(told)
     show(total, started)
     for line in total.broken:
         sys.stderr.write(line + "\n")

@@ -318,7 +318,9 @@ async def release(world: World, name: str) -> None:
     """Release a kill switch."""
     async with world.switching:
         world.oracle.releasing(name)
-        reply = await world.ask("operator", "POST", "/risk/kill-switch/release", world.switches[name])
+        reply = await world.ask(
+            "operator", "POST", "/risk/kill-switch/release", world.switches[name]
+        )
         world.note(f"operator release {name}: {reply.status if reply else 'no answer'}")
         if reply is not None and reply.status in (200, 404):
             del world.switches[name]

@@ -46,7 +46,6 @@ BEGIN INSERT INTO sim_edges VALUES('order', new.trade_id, '', new.state); END;
 _NO_PLACE = "DELETE FROM meta WHERE key = 'place';"
 
 
-
 def configure(home: Path, addresses: str | None) -> Config:
     """Return the settings of a home; `addresses` of a simulator, as EXEC_MCP_SIMULATORS has it."""
     given = {

@@ -13,7 +13,7 @@ from tests.simulation import homes
 from tests.simulation.exchanges import ASK, BID
 from tests.simulation.world import World
 
-_PAUSES = (0.01, 0.1, 0.4, 1.0, 2.0, 4.0)
+_PAUSES = (0.01, 0.05, 0.2, 0.5, 1.0, 3.0)
 _MOVES = (-1000, -100, -20, 0, 0, 20, 100, 1000)
 _SILENT = ("denied", "limited", "html", "lost")
 # A simulator that hides an order for longer than the margin would break its own promise.
@@ -38,10 +38,10 @@ class Nature:
         """Draw which kinds of trouble this seed has: some have none, some only a few kinds."""
         always: list[tuple[Act, int]] = [(self._market, 6), (self._stranger, 3)]
         groups: list[list[tuple[Act, int]]] = [
-            [(self._submit, 10), (self._late, 3)],
+            [(self._submit, 12), (self._late, 3)],
             [(self._look_ups, 4), (self._look_ups_work, 4)],
             [(self._stream, 4), (self._stream_breaks, 2)],
-            [(self._cancel_fails, 3), (self._cancel_by_hand, 1)],
+            [(self._cancel_fails, 3), (self._cancel_by_hand, 2)],
             [(self._fees, 1), (self._key, 1)],
             [(self._step, 3)],
             [(self._suspend, 3)],
@@ -50,7 +50,7 @@ class Nature:
             [(self._copy, 2), (self._restore, 1)],
         ]
         dice = self.world.dice
-        rate = dice.choice((0.0, 0.2, 0.2, 0.5, 0.8))
+        rate = dice.choice((0.0, 0.2, 0.4, 0.6, 0.9))
         for group in groups:
             if dice.random() < rate:
                 always += group

@@ -268,12 +268,12 @@ def _unrest(tx: Transaction) -> list[str]:
     ended = ",".join(f"'{status}'" for status in sorted(FINISHED))
     left = [
         f"{row['id']} is {row['status']}"
-        for row in tx.rows(f"SELECT id, status FROM trades WHERE status NOT IN ({ended})")  # noqa: S608
+        for row in tx.rows(f"SELECT id, status FROM trades WHERE status NOT IN ({ended})")
     ]
     final = ",".join(f"'{state}'" for state in sorted(FINAL))
     left += [
         f"the order of {row['trade_id']} is {row['state']}"
-        for row in tx.rows(f"SELECT trade_id, state FROM orders WHERE state NOT IN ({final})")  # noqa: S608
+        for row in tx.rows(f"SELECT trade_id, state FROM orders WHERE state NOT IN ({final})")
     ]
     left += [
         f"account {row['account']} holds {row['held']} {row['currency']}"
@@ -284,7 +284,9 @@ def _unrest(tx: Transaction) -> list[str]:
 
 def _rows(tx: Transaction) -> dict[str, Any]:
     """Return everything that is judged, in one snapshot."""
-    names = {r["id"]: f"{r['exchange']}:{r['identifier']}" for r in tx.rows("SELECT * FROM accounts")}
+    names = {
+        r["id"]: f"{r['exchange']}:{r['identifier']}" for r in tx.rows("SELECT * FROM accounts")
+    }
     fills: dict[str, list[tuple[str, Decimal, Decimal, Decimal]]] = {}
     for f in tx.rows("SELECT * FROM fills WHERE trade_id IS NOT NULL"):
         one = (f["exchange_fill_id"], D(f["quantity"]), D(f["price"]), D(f["fee"]))

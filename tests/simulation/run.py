@@ -150,9 +150,9 @@ async def _settle(world: World, nature: Nature) -> None:
             break
         for agent in world.agents:
             await agent.end_what_lives()
-        await asyncio.sleep(3)
+        await asyncio.sleep(1.5)
     await operator.put_right()
-    await asyncio.sleep(3)
+    await asyncio.sleep(1.5)
 
 
 def _outcome(seed: int, kept: dict[str, Any], violations: list[str]) -> Outcome:
@@ -180,7 +180,7 @@ def _short(context: dict[str, Any]) -> str:
 
 
 def _shm() -> str | None:
-    return "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
 @lru_cache(maxsize=1)

@@ -12,6 +12,7 @@ from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.routing import Route
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -51,7 +52,8 @@ class Served:
         server = create_server(self.stack.backend.http(), auth=True)
         stopping = asyncio.Event()
         route = websocket_route(server, stopping=stopping, limits=self.limits)
-        app = Starlette(routes=[route], lifespan=http_app(server).lifespan)
+        mcp = http_app(server)
+        app = Starlette(routes=[route, Route("/mcp", mcp)], lifespan=mcp.lifespan)
         config = uvicorn.Config(
             app,
             port=self.port,
