@@ -4,10 +4,9 @@ A market update that was not read yet is replaced by the next of its symbol; eve
 keeps its place and is never dropped. Where that does not fit, the connection has to end.
 """
 
+import asyncio
 from collections import OrderedDict
 from typing import NamedTuple
-
-import anyio
 
 MAX_MESSAGES = 2048
 MAX_BYTES = 8 * 1024 * 1024
@@ -36,8 +35,8 @@ class Outbox:
         self._bytes = 0
         self._number = 0
         self._waiting: OrderedDict[int | str, Waiting] = OrderedDict()
-        self._filled = anyio.Event()
-        self._written = anyio.Event()
+        self._filled = asyncio.Event()
+        self._written = asyncio.Event()
         self._written.set()
 
     def __len__(self) -> int:
@@ -57,14 +56,14 @@ class Outbox:
         self._bytes += len(text)
         self.overflowed = len(self._waiting) > self._most or self._bytes > self._most_bytes
         if self._written.is_set():
-            self._written = anyio.Event()
+            self._written = asyncio.Event()
         self._filled.set()
 
     async def get(self) -> str:
         """Return the frame that waited longest."""
         while not self._waiting:
             self._written.set()  # Whoever asks again has written what it had.
-            self._filled = anyio.Event()
+            self._filled = asyncio.Event()
             await self._filled.wait()
         _, waiting = self._waiting.popitem(last=False)
         self._bytes -= len(waiting.text)

@@ -144,7 +144,7 @@ class Connection:
         while True:
             text = await self._outbox.get()
             try:
-                with anyio.fail_after(self._limits.stall_s):
+                async with asyncio.timeout(self._limits.stall_s):
                     await self._ws.send_text(text)
             except TimeoutError:
                 self.end(Close.TOO_SLOW, "you do not read what is sent; connect again")

@@ -9,6 +9,7 @@ import pytest
 from backend.domain.errors import ExchangeRejected, ExchangeUnavailable, OutcomeUnknown
 from backend.domain.order import OrderState
 from tests.exchanges.scripted import START, D, Desk, totals
+from tests.services.spoken import until
 
 pytestmark = pytest.mark.anyio
 
@@ -211,8 +212,7 @@ async def test_a_stream_ends_when_it_is_cancelled_just_as_news_come(desk):
                 heard.append(event)
 
     listening = asyncio.create_task(listen())
-    while not heard:
-        await asyncio.sleep(0)
+    await until(lambda: heard)
     for _ in range(5):
         await asyncio.sleep(0)  # Until it waits for news.
     await exchange.submit(desk.order())

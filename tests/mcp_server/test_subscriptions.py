@@ -273,7 +273,7 @@ async def test_the_handshake_era_subscribes_and_unsubscribes(exec_mcp: Stack) ->
 
     server = create_server(exec_mcp.http_as(exec_mcp._token("agent")))
     async with Client(server, mode="legacy", message_handler=note) as client:
-        assert client.session.server_capabilities.resources.subscribe is True  # type: ignore[union-attr]
+        assert client.session.server_capabilities.resources.subscribe is True
         for uri in (MAIN, "orders://paper:no"):
             await client.session.subscribe_resource(uri)
         made = await plan(exec_mcp)

@@ -222,7 +222,7 @@ STOPPING = (
     ),
     Mutant(
         "synchronous_full",
-        DATABASE,
+        "backend/sqlite.py",
         '    return Durability(text, "WAL", "FULL")\n',
         '    return Durability(text, "WAL", "NORMAL")\n',
         "a commit is on the disk when it returns",
@@ -241,7 +241,7 @@ STOPPING = (
     Mutant(
         "failed_commit_stops",
         DATABASE,
-        '            self._fail(f"a commit failed ({error}); {_RESTART}")\n',
+        '            self._fail(f"a commit failed ({error}); {RESTART}")\n',
         "            pass\n",
         "what a failed commit left is unknown: nothing more is risked on it",
         "F24",

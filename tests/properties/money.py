@@ -81,7 +81,7 @@ def check_reservation(
         for currency, amount in moved.items():
             if amount < 0 and (currency == outgoing or currency in kept):
                 spent[currency] = spent.get(currency, D(0)) - amount
-            elif currency not in (one.base, one.quote):
+            elif amount and currency not in (one.base, one.quote):
                 assert currency in kept
     for currency, amount in spent.items():
         assert amount <= kept[currency], (currency, amount, kept)

@@ -113,24 +113,19 @@ def _tell(total: Total, count: int) -> int:
         sys.stderr.write(f"hit {total.hits[name]} times: {name}\n")
     for edge in untaken:
         sys.stderr.write(f"never taken: {edge}\n")
-    legal, sites = len(edges.legal()), len(total.visits)
+    legal, sites = len(edges.legal()) - len(edges.ELSEWHERE), len(total.visits)
     hours = total.virtual_s / 3600
-    for figure in (
-        Figure("simulation", "seeds", f"{total.seeds:,}"),
-        Figure("simulation", "trades", f"{total.trades:,}"),
-        Figure("simulation", "hours lived", f"{hours:,.0f}"),
-        Figure("simulation", "seeds with a violation", _n(total.broken), "0", not total.broken),
-        Figure("simulation", f"fault sites hit {least}+ times", f"{sites - len(rare)} of {sites}",
-               "all", not rare),
-        Figure("simulation", "edges of the state tables taken", f"{legal - len(untaken)} of {legal}",
-               "all", not untaken),
-    ):  # fmt: skip
-        tell(figure)
+    hit, taken = f"{sites - len(rare)} of {sites}", f"{legal - len(untaken)} of {legal}"
+    for what, value, bound, kept in (
+        ("seeds", f"{total.seeds:,}", "", None),
+        ("trades", f"{total.trades:,}", "", None),
+        ("hours lived", f"{hours:,.0f}", "", None),
+        ("seeds with a violation", f"{len(total.broken):,}", "0", not total.broken),
+        (f"fault sites hit {least}+ times", hit, "all", not rare),
+        ("edges of the state tables taken", taken, "all", not untaken),
+    ):
+        tell(Figure("simulation", what, value, bound, kept))
     return 1 if total.broken or rare or untaken else 0
-
-
-def _n(found: list[str]) -> str:
-    return f"{len(found):,}"
 
 
 if __name__ == "__main__":

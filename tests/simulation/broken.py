@@ -6,15 +6,15 @@ Each is a change of one rule, made by replacing a function for the time of a see
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import backend.app
 from backend import database
 from backend.domain.errors import NO_ANSWER, OutcomeUnknown, TradeNotPending
 from backend.domain.order import OrderReport, OrderState
-from backend.services import absence, claim, execution, expiry, orders, reconcile, settle
-from backend.store import controls, trades
+from backend.services import absence, claim, execution, orders, reconcile, settle
+from backend.store import controls, ledger, trades
 from backend.store import orders as order_rows
 from tests.simulation.run import Outcome, run
 
@@ -23,7 +23,8 @@ Put = tuple[Any, str, Any]
 
 def _claimed_twice() -> list[Put]:
     """A confirm that lost the claim sends all the same."""
-    real, seen = execution.claim, {}
+    real = vars(execution)["claim"]
+    seen: dict[str, Any] = {}
 
     def careless(tx: Any, desk: Any, caller: Any, trade_id: str, *more: Any) -> Any:
         try:
@@ -98,10 +99,8 @@ def _cancelled_on_the_spot() -> list[Put]:
     """A cancel's acknowledgement is taken for the order's end."""
 
     async def ask(exchange: Any, trade_id: str, symbol: str, exchange_order_id: Any) -> None:
-        try:
+        with suppress(*NO_ANSWER):
             await exchange.cancel(trade_id, symbol, exchange_order_id)
-        except NO_ANSWER:
-            pass
         hasty.add(trade_id)
 
     hasty: set[str] = set()
@@ -134,13 +133,13 @@ def _no_fence() -> list[Put]:
 
 def _holds_kept() -> list[Put]:
     """A plan that expires keeps its reservation."""
-    real = expiry.ledger.void
+    real = ledger.void
 
     def void(tx: Any, account: int, trade_id: str) -> Any:
         trade = trades.get(tx, trade_id)
         return {} if trade.status == "expired" else real(tx, account, trade_id)
 
-    return [(expiry.ledger, "void", void)]
+    return [(ledger, "void", void)]
 
 
 BROKEN: dict[str, Callable[[], list[Put]]] = {

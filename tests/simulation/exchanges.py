@@ -232,7 +232,7 @@ class Paper(Traded):
         connection = sqlite3.connect(path)
         connection.row_factory = sqlite3.Row
         try:
-            return connection.execute(sql).fetchall()
+            return list(connection.execute(sql))
         finally:
             connection.close()
 
@@ -272,9 +272,8 @@ class Simulated(Traded):
         self.side.stranger(side, str(ask + 5 if side == "buy" else bid - 5), quantity)
 
     def next_submit(self, word: str) -> None:
-        if word == "hidden":
-            if isinstance(self.side, BinanceSide):
-                self.side.sim.lag("myTrades", True)
+        if word == "hidden" and isinstance(self.side, BinanceSide):
+            self.side.sim.lag("myTrades", True)
         self.side.next_submit(word)
 
     def next_cancel(self, word: str) -> None:

@@ -83,7 +83,7 @@ async def _make(home: Path, exchange: str) -> None:
         side = SIDES[exchange](clock)
         await side.start()
     try:
-        more = {"simulators": side.addresses} if side else {}
+        more: dict[str, Any] = {"simulators": side.addresses} if side else {}
         async with stack(home, clock=clock, prices=_PRICES, **more) as opened:
             tokens = {n: (home / f"{n}.token").read_text().strip() for n in ("agent", "operator")}
             tokens["rival"] = await opened.token("rival", "read", "trade")
@@ -128,12 +128,12 @@ def take(template: Path, home: Path) -> None:
 
 async def back_up(source: Path, target: Path, clock: Callable[[], datetime]) -> None:
     """Copy a database that is in use, and mark the copy, as `exec-mcp backup` does."""
-    database = Database(source, clock, Migrations("none"), backend.app.choose_durability())
+    database = Database(source, clock, Migrations("none"), vars(backend.app)["choose_durability"]())
     try:
         database.backup(target)
     finally:
         database.close()
-    copied = Database(target, clock, Migrations("none"), backend.app.choose_durability())
+    copied = Database(target, clock, Migrations("none"), vars(backend.app)["choose_durability"]())
     try:
         await copied.write(lambda tx: mark_copy(tx, "a copy"))
     finally:

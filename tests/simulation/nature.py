@@ -158,7 +158,7 @@ class Nature:
     async def _suspend(self) -> None:
         server = self.world.dice.choice(self.world.servers)
         seconds = self.world.dice.choice((0.3, 1.5, 4.0, 8.0, 20.0))
-        if server.up:
+        if server.process is not None and server.up:
             self._note(f"{server.name} is suspended for {seconds} s")
             server.process.suspend(seconds)
 

@@ -99,15 +99,16 @@ async def _live(sim: Sim, folder: Path, kept: dict[str, Any]) -> None:
     await world.until_up()
     sim.sites.enabled = True
     nature = Nature(world, folder)
-    await _life(world, nature)
-    await _settle(world, nature)
+    agents = await _life(world, nature)
+    await _settle(world, agents)
     await world.oracle.judge()
     await world.end()
 
 
-async def _life(world: World, nature: Nature) -> None:
+async def _life(world: World, nature: Nature) -> list[Agent]:
     dice = world.dice
-    agents = kept_agents(world)
+    count = dice.choice((1, 1, 2))  # Two know nothing of each other.
+    agents = [Agent(world, name) for name in ("agent", "rival")[:count]]
     operator = Operator(world)
     if world.shape.approval:
         await operator.want_approvals()
@@ -121,16 +122,10 @@ async def _life(world: World, nature: Nature) -> None:
     nature.over = True
     await raging  # A restore is not left half done.
     await nature.end()
+    return agents
 
 
-def kept_agents(world: World) -> list[Agent]:
-    """Make the agents of a world: one, or two that know nothing of each other."""
-    count = world.dice.choice((1, 1, 2))
-    world.agents = [Agent(world, name) for name in ("agent", "rival")[:count]]
-    return world.agents
-
-
-async def _settle(world: World, nature: Nature) -> None:
+async def _settle(world: World, agents: list[Agent]) -> None:
     """Let the faults stop and time pass, until everything is at its end."""
     world.note("calm")
     world.calm = True
@@ -148,7 +143,7 @@ async def _settle(world: World, nature: Nature) -> None:
     while await world.oracle.unrest():
         if world.sim.loop.time() > deadline:
             break
-        for agent in world.agents:
+        for agent in agents:
             await agent.end_what_lives()
         await asyncio.sleep(1.5)
     await operator.put_right()

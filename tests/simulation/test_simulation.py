@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
@@ -12,8 +13,8 @@ from tests.simulation import edges
 from tests.simulation.broken import BROKEN
 from tests.simulation.seeds import FINDERS, KEPT
 
-# A share of the campaign's seeds for each of these; the campaign begins with them as well.
-SHARES, EACH = 4, 75
+# The campaign begins with the same seeds.
+SHARES, EACH = 2, 150
 
 
 def simulation(*options: object) -> str:
@@ -23,7 +24,7 @@ def simulation(*options: object) -> str:
         env={**os.environ, "PYTHONHASHSEED": "0"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done.stdout
@@ -34,16 +35,12 @@ def test_whatever_happens_no_seed_breaks_a_promise(share):
     simulation("--count", EACH, "--first", share * EACH, "--workers", 1)
 
 
-def test_seeds_that_found_something_find_nothing_now():
-    simulation("--seeds", *sorted(KEPT))
+def test_kept_seeds_find_nothing_now_and_are_the_same_worlds_to_the_last_step():
+    once = simulation("--seeds", *sorted(KEPT))
+    again = simulation("--seeds", *sorted(KEPT)[-2:])
 
-
-def test_the_same_seed_is_the_same_world_to_the_last_step():
-    once = simulation("--quiet", "--seed", 6)
-    again = simulation("--quiet", "--seed", 6)
-
-    assert once == again
-    assert "digest" in once
+    assert once.splitlines()[-2:] == again.splitlines()
+    assert "digest" in again
 
 
 def test_broken_products_are_found_out():
@@ -59,7 +56,6 @@ async def test_every_edge_that_is_not_drawn_is_refused_by_the_store(tmp_path):
         database = opened.backend.desk.database
 
         for edge in edges.illegal():
-            refused = await database.write(
-                lambda tx, e=edge: edges.is_refused(tx, made.trade_id, e)
+            assert await database.write(
+                partial(edges.is_refused, trade_id=made.trade_id, edge=edge)
             )
-            assert refused, edge

@@ -8,7 +8,7 @@ from collections.abc import Callable, Container, Mapping
 from decimal import Decimal
 
 from backend.database import Database, Transaction, choose_durability, sqlite3
-from backend.domain.errors import ExchangeUnavailable, NotFound, Refused
+from backend.domain.errors import ExchangeUnavailable, ExecError, NotFound, Refused
 from backend.exchanges import AccountKey, Context
 from backend.exchanges.paper import book
 from backend.exchanges.paper.exchange import CAPABILITIES, PaperExchange
@@ -58,7 +58,7 @@ async def connect(account: AccountKey, context: Context) -> PaperExchange:
         raise ExchangeUnavailable(f"the paper exchange has no book: {error}") from error
     try:
         await database.read(body)
-    except BaseException:
+    except (ExecError, ValueError):
         database.close()
         raise
     return PaperExchange(account, ground, context, database)
