@@ -1,5 +1,7 @@
 """Opts the project's own tests into its testing kit; long campaigns run only when asked for."""
 
+import gc
+
 import pytest
 
 pytest_plugins = ["backend.testing"]
@@ -15,3 +17,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     long = [item for item in items if item.get_closest_marker("soak") is not None]
     config.hook.pytest_deselected(items=long)
     items[:] = [item for item in items if item.get_closest_marker("soak") is None]
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector pass over what lives to the end: thousands of tests and all modules."""
+    gc.collect()
+    gc.freeze()

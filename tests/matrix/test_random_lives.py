@@ -37,7 +37,7 @@ async def live(home: Path, exchange: str, first: int, lives: int, acts: int) -> 
 
 
 @each_exchange
-@pytest.mark.parametrize("first", range(5))
+@pytest.mark.parametrize("first", range(2))
 async def test_whatever_happens_everything_is_booked_once_and_ends(tmp_path, exchange, first):
     await live(tmp_path / "home", exchange, first, LIVES, ACTS)
 
