@@ -9,8 +9,8 @@ READY = $(VENV)/.ready
 demo: $(READY)  ## play the two-phase story on the paper exchange
 	$(BIN)/exec-mcp demo
 
-test: $(READY)  ## the whole suite, under four minutes on two cores: who waits for a process leaves one idle
-	$(BIN)/python -m pytest -n 3 --dist worksteal -q
+test: $(READY)  ## the whole suite, under four minutes
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q
 
 check: lint types test  ## everything a change must pass
 

@@ -4,15 +4,17 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute
 
 from backend import api, plugins
 from backend.api.auth import RateLimiter, authorise
@@ -52,6 +54,7 @@ class Metrics:
     requests: Counter = field(init=False)
     seconds: Histogram = field(init=False)
     tasks: Gauge = field(init=False)
+    children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         labels = ("method", "route", "status")
@@ -62,6 +65,15 @@ class Metrics:
             "exec_mcp_request_seconds", "Time to answer", ("route",), registry=self.registry
         )
         self.tasks = Gauge("exec_mcp_running_tasks", "Executions under way", registry=self.registry)
+
+    def count(self, route: Route, status: int, took_s: float) -> None:
+        """Count one answer."""
+        key = (route.method, route.path, status)
+        if key not in self.children:  # Most never happen: making all of them slows the start.
+            self.children[key] = self.requests.labels(*key), self.seconds.labels(route.path)
+        counter, seconds = self.children[key]
+        counter.inc()
+        seconds.observe(took_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,17 +127,8 @@ def create_api(desk: Desk, key: bytes, instance: str) -> FastAPI:
         redirect_slashes=False,
     )
     door = Door(desk, key, instance, RateLimiter(desk.config.rate_limit_per_s))
-    for route in all_routes():
-        app.add_api_route(
-            PREFIX + route.path,
-            _endpoint(door, route),
-            methods=[route.method],
-            status_code=route.statuses[0],
-            summary=route.summary,
-            name=route.handle.__name__,
-            response_class=Response,
-            openapi_extra=_documentation(route),
-        )
+    app.state.door = door
+    app.router.routes.extend(_endpoints())
     for prefix in ("", PREFIX):
         app.add_route(f"{prefix}/health", _health(door), ["GET"], include_in_schema=False)
         app.add_route(f"{prefix}/metrics", _metrics(door), ["GET"], include_in_schema=False)
@@ -136,11 +139,30 @@ def create_api(desk: Desk, key: bytes, instance: str) -> FastAPI:
     return app
 
 
-def _endpoint(door: Door, route: Route) -> Callable[[Request], Awaitable[Response]]:
-    seconds = door.metrics.seconds.labels(route.path)
-    counters: dict[int, Counter] = {}
+@cache
+def _endpoints() -> list[BaseRoute]:
+    """Return the routes as FastAPI serves them: making them takes longer than all else here.
 
+    They hold nothing of a desk: an application's door is asked for with each request.
+    """
+    router = APIRouter()
+    for route in all_routes():
+        router.add_api_route(
+            PREFIX + route.path,
+            _endpoint(route),
+            methods=[route.method],
+            status_code=route.statuses[0],
+            summary=route.summary,
+            name=route.handle.__name__,
+            response_class=Response,
+            openapi_extra=_documentation(route),
+        )
+    return router.routes
+
+
+def _endpoint(route: Route) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
+        door: Door = request.app.state.door
         started = time.perf_counter()
         try:
             response = await _answer(door, route, request)
@@ -149,11 +171,7 @@ def _endpoint(door: Door, route: Route) -> Callable[[Request], Awaitable[Respons
             response = await on_exec_error(request, error)
         except BodyRefused as error:
             response = error.response
-        status = response.status_code
-        if status not in counters:  # Most never happen, and making all of them slows the start.
-            counters[status] = door.metrics.requests.labels(route.method, route.path, status)
-        counters[status].inc()
-        seconds.observe(time.perf_counter() - started)
+        door.metrics.count(route, response.status_code, time.perf_counter() - started)
         return response
 
     return endpoint

@@ -150,7 +150,8 @@ async def test_each_kind_of_error_has_its_status_on_any_route(
     backend = exec_mcp.backend
     door = Door(backend.desk, backend.key, "x", RateLimiter(1000))
     route = Route("GET", "/raise", ("read",), handle, "Raise it")
-    app = Starlette(routes=[StarletteRoute("/raise", _endpoint(door, route))])
+    app = Starlette(routes=[StarletteRoute("/raise", _endpoint(route))])
+    app.state.door = door
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as http:
         reply = await http.get("/raise", headers=exec_mcp.http.headers)
 
