@@ -1,9 +1,10 @@
-"""Who waits for the next tick of a book: woken by whoever reads the stream."""
+"""Ticks: who waits for the next one of a book is woken by whoever reads the stream, or by time."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 
+from backend.domain.clock import Clock
 from backend.domain.quote import Quote
 
 
@@ -42,3 +43,15 @@ class Ticks:
             waiting.discard(event)
             if not waiting:
                 self._waiting.pop(code, None)
+
+
+async def each_second(
+    quote: Callable[[], Awaitable[Quote | None]], clock: Clock
+) -> AsyncGenerator[Quote, None]:
+    """Yield the quote at each new second of the clock, until there is none."""
+    never = asyncio.Event()
+    while (now := await quote()) is not None:
+        yield now
+        with suppress(TimeoutError):
+            async with asyncio.timeout((1_000_000 - clock().microsecond) / 1_000_000):
+                await never.wait()

@@ -1,16 +1,11 @@
 """Times as others write them: ISO text, or a number since the Unix epoch."""
 
-import asyncio
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from dateutil import parser as dates
 
-from backend.domain.clock import Clock
-from backend.domain.quote import Quote
 from backend.prices._market import EPOCH
 
 _MICROSECOND = timedelta(microseconds=1)
@@ -53,15 +48,3 @@ def _since_epoch(text: str) -> datetime:
         return EPOCH + int(Decimal(text) * per_unit) * _MICROSECOND
     except OverflowError as error:
         raise ValueError(f"not a time: {text[:40]!r}") from error
-
-
-async def each_second(
-    quote: Callable[[], Awaitable[Quote | None]], clock: Clock
-) -> AsyncGenerator[Quote, None]:
-    """Yield the quote at each new second of the clock, until there is none."""
-    never = asyncio.Event()
-    while (now := await quote()) is not None:
-        yield now
-        with suppress(TimeoutError):
-            async with asyncio.timeout((1_000_000 - clock().microsecond) / 1_000_000):
-                await never.wait()

@@ -20,7 +20,7 @@ from backend.domain.money import round_down, round_up
 from backend.domain.quote import Quote
 from backend.prices._market import EPOCH, PATH_LIMIT, tick_size
 from backend.prices._recording import Bar, Ohlc, read_bars, symbol_of
-from backend.prices._times import each_second
+from backend.prices._ticks import each_second
 
 _MICROSECOND = timedelta(microseconds=1)
 

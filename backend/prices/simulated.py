@@ -14,7 +14,7 @@ from typing import NamedTuple
 from backend.domain.clock import Clock
 from backend.domain.quote import Quote
 from backend.prices._market import EPOCH, LISTINGS, Listing, epoch_second, whole_seconds
-from backend.prices._times import each_second
+from backend.prices._ticks import each_second
 
 _PERIODS_S = tuple(4**k for k in range(1, 11))  # 4 s to 12 days.
 _YEAR_S = 365 * 86_400

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from types import TracebackType
 from typing import Any, Literal
 
 import anyio
@@ -25,6 +24,7 @@ from typing_extensions import Unpack
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
+from mcp_server.transport.ends import End
 from mcp_server.transport.frames import (
     MAX_FRAME_BYTES,
     PASSING,
@@ -220,26 +220,12 @@ async def websocket_client(
             receive.close()
 
 
-class _Outgoing:
+class _Outgoing(End):
     """The SDK's writing end."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
         self.send: Callable[[SessionMessage], Any] = link.send
-
-    async def aclose(self) -> None:
-        """The connection ends with its context."""
-
-    async def __aenter__(self) -> _Outgoing:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_val: BaseException | None,
-        exc_tb: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
 
 class WebSocketTransport(ClientTransport):

@@ -20,7 +20,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from types import TracebackType
 from typing import Any
 
 import anyio
@@ -44,6 +43,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from mcp_server.transport.direct import direct
 from mcp_server.transport.door import Bucket, Door, Limits, Refusal
+from mcp_server.transport.ends import End
 from mcp_server.transport.frames import BUSY, SUBPROTOCOL, Close, NotAMessage, parse, text_of
 from mcp_server.transport.outbox import Outbox
 from mcp_server.transport.socket import ABORT
@@ -294,25 +294,11 @@ class Connection:
             self._idle.set()
 
 
-class _Stream:
-    """What the SDK asks of either end of a connection besides messages."""
+class _Stream(End):
+    """Either of the SDK's ends of one connection."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-
-    async def aclose(self) -> None:
-        """Nothing is kept here."""
-
-    async def __aenter__(self) -> Any:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_val: BaseException | None,
-        exc_tb: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
 
 class _Inbox(_Stream):

@@ -1,7 +1,6 @@
 """The client's side: it comes back, asks again what it may, and never sends a trade twice."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -9,7 +8,7 @@ from fastmcp import Client
 from fastmcp.exceptions import McpError
 from tenacity import wait_fixed
 
-from backend.testing import Stack, stack
+from backend.testing import Stack
 from mcp_server.transport.client import Unreachable, WebSocketTransport
 from tests.mcp_server.transport.served import Served, served
 from tests.services.spoken import until
@@ -17,18 +16,6 @@ from tests.services.spoken import until
 pytestmark = pytest.mark.anyio
 
 AT_ONCE: dict[str, Any] = {"wait": wait_fixed(0.01)}
-
-
-@pytest.fixture
-async def home(tmp_path: Any) -> AsyncIterator[Stack]:
-    async with stack(tmp_path / "home") as opened:
-        yield opened
-
-
-@pytest.fixture
-async def server(home: Stack) -> AsyncIterator[Served]:
-    async with served(home) as one:
-        yield one
 
 
 async def drop_all(server: Served) -> None:

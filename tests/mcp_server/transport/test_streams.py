@@ -2,13 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from tenacity import wait_fixed
 
-from backend.testing import Stack, stack
+from backend.testing import Stack
 from mcp_server.transport.door import Limits
 from tests.mcp_server.transport.following import ENVELOPE, ERAS, Line, over_websocket
 from tests.mcp_server.transport.served import Served, closed, served
@@ -21,18 +20,6 @@ AT_ONCE: dict[str, Any] = {"wait": wait_fixed(0.01)}
 MAIN = "orders://paper:main"
 AAPL = "price://paper/AAPL"
 every_era = pytest.mark.parametrize("era", ERAS)
-
-
-@pytest.fixture
-async def home(tmp_path: Any) -> AsyncIterator[Stack]:
-    async with stack(tmp_path / "home") as opened:
-        yield opened
-
-
-@pytest.fixture
-async def server(home: Stack) -> AsyncIterator[Served]:
-    async with served(home) as one:
-        yield one
 
 
 def to(server: Served, era: Any, token: str | None = None) -> Any:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
@@ -12,7 +11,7 @@ from mcp import ClientSession
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from backend.testing import Stack, stack
+from backend.testing import Stack
 from mcp_server.transport.client import websocket_client
 from mcp_server.transport.door import Limits
 from tests.mcp_server.transport.served import Served, certificate, closed, served
@@ -29,18 +28,6 @@ INITIALIZE: dict[str, Any] = {
         "clientInfo": {"name": "test", "version": "1"},
     },
 }
-
-
-@pytest.fixture
-async def home(tmp_path: Any) -> AsyncIterator[Stack]:
-    async with stack(tmp_path / "home") as opened:
-        yield opened
-
-
-@pytest.fixture
-async def server(home: Stack) -> AsyncIterator[Served]:
-    async with served(home) as one:
-        yield one
 
 
 async def ask(ws: Any, method: str, request_id: int = 2, **params: Any) -> dict[str, Any]:
